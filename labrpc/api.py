@@ -1,0 +1,106 @@
+"""What server code calls: ends to call other servers by, handlers they call back, notes on the timeline.
+
+    reply = peers[2].call("Raft.request_vote", args)      # None: lost, refused, dead or late
+
+    class Raft:
+        @rpc
+        def request_vote(self, args: RequestVoteArgs) -> RequestVoteReply: ...
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+from labrpc import context
+from labrpc.errors import UsageError
+
+__all__ = ["ClientEnd", "Handler", "annotate", "handlers_of", "rpc"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@runtime_checkable
+class ClientEnd(Protocol):
+    """One end of a connection to one server."""
+
+    def call(self, method: str, args: Any, timeout: float | None = None) -> Any | None:
+        """Calls handler `method` ("Service.method") there with `args`, and waits for the reply.
+
+        Returns the reply, or None if the request or the reply was lost, the server refused or died, or `timeout`
+        seconds went by. It always returns; a reply that comes later is discarded. Never call it while holding a lock.
+
+        Raises:
+            UsageError: no such method there, or `args` is not what its handler takes, or cannot be encoded.
+        """
+
+
+class Handler(NamedTuple):
+    """A bound `@rpc` method and the types its annotations promise (None: any)."""
+
+    function: Callable[[Any], Any]
+    argument_type: type | None
+    reply_type: type | None
+
+
+def rpc(function: F) -> F:
+    """Method decorator: other servers may call it, as "Service.method". It takes one annotated argument.
+
+    A service is named after its class, unless the class has a `service_name`.
+    """
+    function.__rpc__ = True  # type: ignore[attr-defined]
+    return function
+
+
+def handlers_of(service: object) -> dict[str, Handler]:
+    """The handlers of `service` by their full names.
+
+    Raises:
+        UsageError: it has none, or one lacks annotations; the text names the file and line.
+    """
+    cls = type(service)
+    prefix = getattr(cls, "service_name", cls.__name__)
+    found: dict[str, Handler] = {}
+    for name in dir(cls):
+        function = getattr(cls, name, None)
+        if getattr(function, "__rpc__", False):
+            argument_type, reply_type = _annotated_types(function, f"{cls.__name__}.{name}")
+            found[f"{prefix}.{name}"] = Handler(getattr(service, name), argument_type, reply_type)
+    if not found:
+        raise UsageError(f"service {prefix} has no handlers: mark its RPC methods with @rpc")
+    return found
+
+
+def annotate(tag: str, text: str) -> None:
+    """Puts a note on this server's lane of the timeline; `tag` names its topic. It never changes the run.
+
+    Outside a host it does nothing, so that server code can be tested on its own.
+    """
+    if context.current is not None:
+        context.current.annotate(str(tag), str(text))
+
+
+def _annotated_types(function: Any, title: str) -> tuple[type | None, type | None]:
+    code = function.__code__
+    names = code.co_varnames[1 : code.co_argcount]
+    site = f"{code.co_filename}:{code.co_firstlineno}"
+    if len(names) != 1:
+        raise UsageError(f"handler {title} takes {len(names)} arguments, must take one message, at {site}")
+    hints = function.__annotations__
+    if any(isinstance(hint, str) for hint in hints.values()):
+        try:
+            hints = typing.get_type_hints(function)
+        except NameError as error:
+            raise UsageError(f"handler {title} has an annotation that does not resolve: {error}, at {site}") from None
+    missing = [name for name in (*names, "return") if name not in hints]
+    if missing:
+        raise UsageError(
+            f"handler {title} lacks the annotation of {' and '.join(missing)}, at {site}; "
+            f"write `def {function.__name__}(self, args: SomeArgs) -> SomeReply`"
+        )
+    return _checkable(hints[names[0]]), _checkable(hints["return"])
+
+
+def _checkable(hint: Any) -> type | None:
+    return hint if isinstance(hint, type) and typing.get_origin(hint) is None else None

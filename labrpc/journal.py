@@ -1,0 +1,267 @@
+"""The journal: every event of a run, typed and in order. Timelines, invariants, hashes and shrinking read it alone.
+
+    journal.append(Sent(...)) --> listeners (the judge), running hash, chunks in memory --past 64 MB--> a temporary file
+
+Two runs are the same run if their journals' hashes are equal. What servers print or annotate, and the texts of
+diagnoses, are in the journal but not in the hash: they may hold addresses and paths.
+`at` is virtual nanoseconds since the run began. Hosts are named as in `labrpc.network`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import IO, Any
+
+import msgspec
+
+__all__ = [
+    "Annotated",
+    "Applied",
+    "Booted",
+    "Controlled",
+    "Delivered",
+    "Dropped",
+    "Event",
+    "Faulted",
+    "Journal",
+    "Printed",
+    "Reported",
+    "Returned",
+    "Saved",
+    "Saving",
+    "Sent",
+    "Stopped",
+]
+
+
+class _Event(msgspec.Struct, array_like=True, tag=True, gc=False, frozen=True):
+    at: int
+
+
+class Booted(_Event):
+    """A new incarnation of `host` starts; its disk holds this many bytes."""
+
+    host: str
+    incarnation: int
+    raft_state_size: int
+    snapshot_size: int
+
+
+class Stopped(_Event):
+    """The incarnation is over: `how` is `crash` or `shutdown`."""
+
+    host: str
+    incarnation: int
+    how: str
+
+
+class Sent(_Event):
+    """`source` sends message `message`: a request, or the reply to request `reply_to` (0: it is a request)."""
+
+    message: int
+    reply_to: int
+    source: str
+    incarnation: int
+    target: str
+    method: str
+    payload: bytes
+
+
+class Delivered(_Event):
+    """Message `message` arrives."""
+
+    message: int
+
+
+class Dropped(_Event):
+    """Message `message` is lost; `reason` in words."""
+
+    message: int
+    reason: str
+
+
+class Saving(_Event):
+    """`host` hands save `number` to its disk: sizes in bytes (snapshot -1: none given) and a digest of both."""
+
+    host: str
+    number: int
+    raft_state_size: int
+    snapshot_size: int
+    digest: bytes
+
+
+class Saved(_Event):
+    """Save `number` of `host`, and every earlier one, is durable."""
+
+    host: str
+    number: int
+
+
+class Applied(_Event):
+    """`host` hands an encoded `ApplyMsg` to its service."""
+
+    host: str
+    payload: bytes
+
+
+class Controlled(_Event):
+    """The test calls control `name` of `host` with the encoded tuple of arguments."""
+
+    host: str
+    control: int
+    name: str
+    payload: bytes
+
+
+class Returned(_Event):
+    """Control call `control` returns an encoded value."""
+
+    host: str
+    control: int
+    payload: bytes
+
+
+class Faulted(_Event):
+    """A fault begins or ends on the network: `kind` is the method of `Network` that did it."""
+
+    kind: str
+    detail: str
+
+
+class Printed(_Event):
+    """`host` printed a line. Not hashed."""
+
+    host: str
+    thread: str
+    text: str
+
+
+class Annotated(_Event):
+    """`host` put a note on the timeline. Not hashed."""
+
+    host: str
+    tag: str
+    text: str
+
+
+class Reported(_Event):
+    """The harness's diagnosis of `host` ("" for the run as a whole). Not hashed."""
+
+    host: str
+    kind: str
+    text: str
+    site: str
+    detail: str
+
+
+Event = (
+    Booted | Stopped | Sent | Delivered | Dropped | Saving | Saved | Applied | Controlled | Returned | Faulted
+    | Printed | Annotated | Reported
+)  # fmt: skip
+
+_UNHASHED = (Printed, Annotated, Reported)
+_SPILL_BYTES = 64 << 20
+_HASH_CHUNKS = 4096
+_LENGTH_BYTES = 4
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Event)
+
+
+class Journal:
+    """An append-only list of events with a running hash and bounded memory.
+
+    Args:
+        spill_bytes: how much may stay in memory before the rest goes to a temporary file.
+    """
+
+    def __init__(self, *, spill_bytes: int = _SPILL_BYTES) -> None:
+        self.listeners: list[Callable[[Any], None]] = []
+        """Called with each event as it is appended."""
+        self._spill_bytes = spill_bytes
+        self._chunks: list[bytes] = []
+        self._chunk_bytes = 0
+        self._file: IO[bytes] | None = None
+        self._hash = hashlib.blake2b(digest_size=16)
+        self._unhashed_yet: list[bytes] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def append(self, event: Any) -> None:
+        data = _encoder.encode(event)
+        self._count += 1
+        self._chunks.append(data)
+        self._chunk_bytes += len(data)
+        if not isinstance(event, _UNHASHED):
+            pending = self._unhashed_yet
+            pending.append(data)
+            if len(pending) >= _HASH_CHUNKS:
+                self._absorb()
+        if self._chunk_bytes > self._spill_bytes:
+            self._spill()
+        for listener in self.listeners:
+            listener(event)
+
+    def __iter__(self) -> Iterator[Any]:
+        """The events in order, decoded one at a time."""
+        for data in self._encoded():
+            yield _decoder.decode(data)
+
+    def digest(self) -> str:
+        """The hash of all hashed events so far, 32 hexadecimal digits."""
+        self._absorb()
+        return self._hash.hexdigest()
+
+    def write(self, file: IO[bytes]) -> None:
+        """Writes all events for `Journal.read`."""
+        for data in self._encoded():
+            file.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
+
+    @classmethod
+    def read(cls, file: IO[bytes]) -> Journal:
+        """The journal that `write` wrote.
+
+        Raises:
+            ValueError: the file is no journal, or is cut short; the text says after how many events.
+        """
+        journal = cls()
+        while head := file.read(_LENGTH_BYTES):
+            size = int.from_bytes(head, "big")
+            data = file.read(size)
+            if len(head) < _LENGTH_BYTES or len(data) < size:
+                raise ValueError(f"the journal is cut short after {len(journal)} events")
+            try:
+                journal.append(_decoder.decode(data))
+            except msgspec.MsgspecError as error:
+                raise ValueError(f"no journal event after {len(journal)} events: {error}") from None
+        return journal
+
+    def close(self) -> None:
+        """Frees the temporary file, if there is one."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self._chunks.clear()
+
+    def _encoded(self) -> Iterator[bytes]:
+        if self._file is not None:
+            self._file.seek(0)
+            while head := self._file.read(_LENGTH_BYTES):
+                yield self._file.read(int.from_bytes(head, "big"))
+        yield from self._chunks
+
+    def _absorb(self) -> None:
+        self._hash.update(b"".join(self._unhashed_yet))
+        self._unhashed_yet.clear()
+
+    def _spill(self) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="raftlab-journal-")
+        self._file.seek(0, 2)
+        self._file.writelines(len(data).to_bytes(_LENGTH_BYTES, "big") + data for data in self._chunks)
+        self._chunks.clear()
+        self._chunk_bytes = 0

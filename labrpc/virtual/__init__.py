@@ -1,0 +1,6 @@
+"""Virtual time: hosts that are deterministic machines, and the coordinator that drives them.
+
+    Coordinator (event queue, network, disks, journal)
+        | step(now, limit, inbox) -> effects, clock, wake
+    Host (green threads, own modules, own clock) -- in this process, or one child process each
+"""

@@ -1,0 +1,772 @@
+"""Virtual time: the event queue that drives hosts, network, disks and the test.
+
+    pop the earliest event -> step that host -> its effects become events -> ...
+
+The coordinator owns time (integer nanoseconds), the network and the journal. The test's body runs as harness tasks:
+it sleeps and calls controls, and meanwhile the loop below runs. Events are ordered by (due, sequence), so the run is
+a function of the seed and the test alone, whether hosts live in this process or each in its own.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import heapq
+from collections.abc import Callable
+from typing import Any, NoReturn, Protocol, cast
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from labrpc.codec import decode_record, encode
+from labrpc.errors import HarnessError, UsageError
+from labrpc.journal import (
+    Annotated,
+    Applied,
+    Booted,
+    Controlled,
+    Delivered,
+    Dropped,
+    Faulted,
+    Journal,
+    Printed,
+    Reported,
+    Returned,
+    Saved,
+    Saving,
+    Sent,
+    Stopped,
+)
+from labrpc.network import Network
+from labrpc.persister import MemoryPersister
+from labrpc.streams import Streams
+from labrpc.virtual import frames
+
+__all__ = [
+    "CodeFault",
+    "Coordinator",
+    "Disturbance",
+    "HarnessTask",
+    "Machine",
+    "MachineFactory",
+    "RunLimitExceeded",
+    "Shutdown",
+]
+
+QUANTUM_NS = 1_000_000
+"""The most CPU time one step of a host may use."""
+
+CONTROL_LIMIT_NS = 10_000_000_000
+"""How long a control call may take before the test fails."""
+
+SHUTDOWN_NS = 11_000_000_000
+"""How long a server that was shut down keeps running, so that everything in it can return."""
+
+GC_INTERVAL = 200_000
+"""Garbage is collected after this many events and at no other time: collections are part of the run."""
+
+WARNINGS = frozenset({"rpc-under-lock", "foreign-release"})
+
+_NOTES = (frames.Output, frames.Annotation, frames.Report)
+
+
+class CodeFault(AssertionError):
+    """The code under test died, hung or misused the lab; the text says which server, what, and where."""
+
+    def __init__(self, text: str, detail: str = "") -> None:
+        super().__init__(text)
+        self.detail = detail
+        """A traceback or a list of threads, "" if there is none."""
+
+
+class RunLimitExceeded(AssertionError):
+    """The run took more of its own time than it may."""
+
+
+class Machine(Protocol):
+    """A host as the coordinator sees it, in this process or in a child."""
+
+    def step(self, now: int, limit: int, inbox: list[frames.InboxItem]) -> frames.Step: ...
+
+    def end(self) -> None: ...
+
+
+class MachineFactory(Protocol):
+    """Makes a machine for one incarnation, and says when all of them are done with."""
+
+    def create(self, settings: frames.HostSettings) -> Machine: ...
+
+    def close(self) -> None: ...
+
+
+class Disturbance:
+    """How much a run preempts its hosts, and how slow their disks are. Drawn per seed, so that seeds differ in character.
+
+    Args:
+        streams: the run's streams; this uses `run/…` only.
+        stalls: False switches preemption off.
+    """
+
+    _GAPS = (0, 20_000, 5_000, 1_500, 500, 150)
+    _LENGTHS = (200_000, 1_000_000, 5_000_000)
+    _SAVES = (0, 500_000, 5_000_000)
+
+    def __init__(self, streams: Streams, *, stalls: bool = True) -> None:
+        draws = streams.sub("run")
+        self.mean_gap_steps = self._GAPS[draws.stream("stall-gap").at(0, len(self._GAPS))] if stalls else 0
+        self.longest_stall_ns = self._LENGTHS[draws.stream("stall-length").at(0, len(self._LENGTHS))]
+        self.longest_async_save_ns = self._SAVES[draws.stream("async-save").at(0, len(self._SAVES))]
+
+
+class HarnessTask:
+    """A part of the test's body that runs beside the rest; see `Coordinator.spawn`."""
+
+    def __init__(self, green: greenlet) -> None:
+        self.greenlet = green
+        self.done = False
+        self.value: Any = None
+        self.joiners: list[HarnessTask] = []
+        self.waiting = 0
+        """Number of its current wait; a wake-up for an earlier one is stale."""
+
+
+class Shutdown:
+    """A server that was shut down and still has `SHUTDOWN_NS` to return from everything."""
+
+    def __init__(self, coordinator: Coordinator, name: str, due: int) -> None:
+        self.name = name
+        self._coordinator = coordinator
+        self._due = due
+        self._threads: list[str] | None = None
+        self._detail = ""
+
+    def finish(self, threads: list[str], detail: str) -> None:
+        self._threads, self._detail = threads, detail
+
+    def remaining_threads(self) -> list[str]:
+        """Waits until the time is over; the names of the threads that still run then."""
+        while self._threads is None:
+            self._coordinator.sleep_ns(max(1, self._due - self._coordinator.now))
+        return self._threads
+
+    def assert_all_returned(self) -> None:
+        """Waits, and fails the test if a thread of the dead server still runs.
+
+        Raises:
+            CodeFault: names each thread and where it stands.
+        """
+        threads = self.remaining_threads()
+        if threads:
+            seconds = SHUTDOWN_NS // 1_000_000_000
+            text = f"server {self.name} still runs {len(threads)} threads {seconds} s after kill(): {', '.join(threads)}"
+            raise CodeFault(text, self._detail)
+
+
+class _Node:
+    """One incarnation of one host."""
+
+    def __init__(self, name: str, incarnation: int, machine: Machine, disk: MemoryPersister) -> None:
+        self.name = name
+        self.incarnation = incarnation
+        self.machine = machine
+        self.disk = disk
+        self.alive = True
+        self.detached = False
+        """Shut down: it runs on, but neither network nor disk take anything from it."""
+        self.paused = False
+        self.inbox: list[frames.InboxItem] = []
+        self.clock = 0
+        """The host's own clock after its last step: it is busy until then."""
+        self.wake: int | None = None
+        self.answering: dict[int, _Rpc] = {}
+        """Requests delivered here and not yet answered, by delivery number."""
+        self.crash_after = 0
+        """With n > 0, its n-th next effect does not happen: it crashes instead."""
+
+
+class _Rpc:
+    """One call in flight."""
+
+    __slots__ = ("call", "done", "link_number", "message", "method", "payload", "source", "target")
+
+    def __init__(self, source: _Node, call: int, target: str, method: str, payload: bytes, message: int) -> None:
+        self.source = source
+        self.call = call
+        self.target = target
+        self.method = method
+        self.payload = payload
+        self.message = message
+        self.link_number = 0
+        self.done = False
+
+
+class _PendingControl:
+    __slots__ = ("name", "node", "task", "wait")
+
+    def __init__(self, task: HarnessTask, wait: int, node: _Node, name: str) -> None:
+        self.task, self.wait, self.node, self.name = task, wait, node, name
+
+
+class Coordinator:
+    """One run.
+
+    Args:
+        streams: the run's random streams.
+        machines: where hosts are made.
+        disturbance: preemption and disk speed.
+        network: the network's policy; None makes one from `streams`.
+        limit_ns: how long the run may take on its own clock.
+        output_limit: bytes each incarnation may print.
+    """
+
+    def __init__(
+        self,
+        streams: Streams,
+        machines: MachineFactory,
+        *,
+        disturbance: Disturbance | None = None,
+        network: Network | None = None,
+        limit_ns: int = 120_000_000_000,
+        output_limit: int = 1 << 20,
+    ) -> None:
+        self.now = 0
+        self.streams = streams
+        self.journal = Journal()
+        self.network = network or Network(streams)
+        self.disturbance = disturbance or Disturbance(streams)
+        self.warnings: list[str] = []
+        self.events = 0
+        """Events processed so far."""
+        self.on_apply: Callable[[str, Any], None] | None = None
+        """Called with (server, decoded ApplyMsg as a Record) at each apply."""
+        self.interruption: BaseException | None = None
+        """Set by `interrupt`, from a signal handler; raised in the test as soon as the code under test is left."""
+        self.running: _Node | None = None
+        self._machines = machines
+        self._limit_ns = limit_ns
+        self._output_limit = output_limit
+        self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._sequence = 0
+        self._nodes: dict[str, _Node] = {}
+        self._ghosts: list[_Node] = []
+        self._incarnations: dict[str, int] = {}
+        self._crash_streams = streams.sub("crash")
+        self._message_count = 0
+        self._delivery_count = 0
+        self._control_count = 0
+        self._controls: dict[int, _PendingControl] = {}
+        self._dumps: dict[int, Callable[[frames.Report], None]] = {}
+        self._clocks: dict[str, tuple[int, int]] = {}
+        self._closed = False
+        self._failure: BaseException | None = None
+        self._main = HarnessTask(getcurrent())
+        self._task = self._main
+        self._hub = greenlet(self._loop)
+        self._perform = {
+            frames.Call: self._on_call,
+            frames.Answer: self._on_answer,
+            frames.Save: self._on_save,
+            frames.Saved: self._on_saved,
+            frames.Apply: self._on_apply,
+            frames.Result: self._on_result,
+            frames.Output: self._on_output,
+            frames.Annotation: self._on_annotation,
+            frames.Report: self._on_report,
+        }
+        self.network.listeners.append(lambda kind, detail: self.journal.append(Faulted(self.now, kind, detail)))
+        self.network.pause_listeners.append(self._set_paused)
+        self.network.clock_listeners.append(self._set_clock)
+        self._gc_was_enabled = gc.isenabled()
+        gc.disable()
+        gc.freeze()
+
+    # -------------------------------------------------------------- the test's body: harness tasks
+
+    def sleep_ns(self, ns: int) -> None:
+        """Lets `ns` of virtual time pass. Called from harness tasks."""
+        if ns < 0:
+            raise UsageError(f"cannot sleep {ns} ns")
+        task, wait = self._begin_wait()
+        self._push(self.now + ns, self._resume, task, wait)
+        self._wait()
+
+    def spawn(self, function: Callable[[], Any]) -> HarnessTask:
+        """Runs `function` as a harness task of its own, from now on. What it raises fails the test."""
+        self._check_usable()
+        task = HarnessTask(greenlet(lambda *_: self._run_task(task, function), parent=self._hub))
+        self._push(self.now, self._resume, task, 0)
+        return task
+
+    def join(self, task: HarnessTask) -> Any:
+        """Waits for `task` to end; what its function returned."""
+        while not task.done:
+            me, _ = self._begin_wait()
+            task.joiners.append(me)
+            self._wait()
+        return task.value
+
+    def _run_task(self, task: HarnessTask, function: Callable[[], Any]) -> None:
+        try:
+            task.value = function()
+        except GreenletExit:
+            return
+        except BaseException as error:
+            self._fail(error)
+        task.done = True
+        for joiner in task.joiners:
+            self._push(self.now, self._resume, joiner, joiner.waiting)
+
+    def _begin_wait(self) -> tuple[HarnessTask, int]:
+        self._check_usable()
+        task = self._task
+        task.waiting += 1
+        return task, task.waiting
+
+    def _wait(self) -> Any:
+        return self._hub.switch()
+
+    def _resume(self, task: HarnessTask, wait: int, value: Any = None) -> None:
+        if task.waiting != wait or task.done:
+            return
+        self._task = task
+        task.greenlet.switch(value)
+
+    def _check_usable(self) -> None:
+        if self._closed or self._failure is not None:
+            raise UsageError("the run is over: nothing more can happen in this cluster")
+        if getcurrent() is not self._task.greenlet:
+            raise UsageError("only the test's own tasks may wait on the cluster; use cluster.spawn for concurrency")
+
+    # -------------------------------------------------------------- hosts
+
+    def boot(self, name: str, program: str, ends: list[str], config: Any = None) -> None:
+        """Starts the next incarnation of host `name`, from what its disk holds.
+
+        Raises:
+            UsageError: it is running.
+        """
+        self._check_usable()
+        old = self._nodes.get(name)
+        if old is not None and old.alive and not old.detached:
+            raise UsageError(f"server {name} is running; crash or shut it down first")
+        incarnation = self._incarnations.get(name, 0) + 1
+        self._incarnations[name] = incarnation
+        contents = old.disk.durable if old is not None else MemoryPersister().durable
+        node = _Node(name, incarnation, self._machines.create(self.settings(name, incarnation)), MemoryPersister(*contents))
+        node.clock = self.now
+        self._nodes[name] = node
+        self.network.add_server(name)
+        self.journal.append(Booted(self.now, name, incarnation, len(contents.raft_state), len(contents.snapshot)))
+        if name in self._clocks:
+            self._push(self.now, self._deliver, node, frames.SetClock(*self._clocks[name]))
+        boot = frames.Boot(program, ends, encode(config), contents.raft_state, contents.snapshot)
+        self._push(self.now, self._deliver, node, boot)
+
+    def settings(self, name: str, incarnation: int) -> frames.HostSettings:
+        """What makes that incarnation: its own streams, from which no other's can be computed."""
+        streams = self.streams.sub(f"host/{name}").sub(str(incarnation))
+        overrides = [(s, n, value) for (s, n), value in streams.overrides.items() if s.startswith(f"{streams.path}/")]
+        disturbance = self.disturbance
+        return frames.HostSettings(
+            name, incarnation, streams.key, streams.path, overrides, disturbance.mean_gap_steps,
+            disturbance.longest_stall_ns, disturbance.longest_async_save_ns, self._output_limit,
+        )  # fmt: skip
+
+    def is_up(self, name: str) -> bool:
+        """Whether host `name` runs and is not shut down."""
+        node = self._nodes.get(name)
+        return node is not None and node.alive and not node.detached
+
+    def disk(self, name: str) -> MemoryPersister:
+        """The disk of host `name`."""
+        return self._nodes[name].disk
+
+    def crash(self, name: str, *, before_effect: int = 0) -> None:
+        """Host `name` is gone at this instant; effects it would have had later are not.
+
+        Args:
+            before_effect: with k > 0, not now: its k-th next effect does not happen, and it is gone then.
+        """
+        self._check_usable()
+        if before_effect < 0:
+            raise UsageError(f"before_effect {before_effect} must be 0 or more")
+        node = self._nodes.get(name)
+        if node is None or not node.alive or node.detached:
+            raise UsageError(f"server {name} is not running")
+        if before_effect:
+            node.crash_after = before_effect
+        else:
+            self._crash(node)
+
+    def shutdown(self, name: str) -> Shutdown:
+        """Cuts host `name` off, detaches its disk and calls its `kill` control; it runs on for `SHUTDOWN_NS`."""
+        self._check_usable()
+        if not self.is_up(name):
+            raise UsageError(f"server {name} is not running")
+        node = self._nodes[name]
+        node.detached = True
+        node.disk = self._lose_pending_saves(node)
+        self.network.delete_server(name)
+        self.journal.append(Stopped(self.now, name, node.incarnation, "shutdown"))
+        self._abandon_requests(node)
+        self._ghosts.append(node)
+        self._push(self.now, self._deliver, node, frames.Control(0, "kill", encode(())))
+        due = self.now + SHUTDOWN_NS
+        handle = Shutdown(self, name, due)
+        self._push(due - 1, self._finish_shutdown, node, handle)
+        return handle
+
+    def _finish_shutdown(self, node: _Node, handle: Shutdown) -> None:
+        def finish(report: frames.Report) -> None:
+            handle.finish(report.text.split("\n") if report.text else [], report.detail)
+            node.alive = False
+            node.machine.end()
+            self._ghosts.remove(node)
+
+        self._ask_for_threads(node, finish)
+
+    def _ask_for_threads(self, node: _Node, then: Callable[[frames.Report], None]) -> None:
+        self._dumps[id(node)] = then
+        node.inbox.append(frames.Dump())
+        self._step(node)
+
+    def _crash(self, node: _Node) -> None:
+        node.alive = False
+        node.crash_after = 0
+        node.machine.end()
+        node.disk = self._lose_pending_saves(node)
+        self.journal.append(Stopped(self.now, node.name, node.incarnation, "crash"))
+        self._abandon_requests(node)
+        for number, pending in list(self._controls.items()):
+            if pending.node is node:
+                del self._controls[number]
+                self._push(self.now, self._resume, pending.task, pending.wait, None)
+
+    def _lose_pending_saves(self, node: _Node) -> MemoryPersister:
+        """The disk after a crash: a drawn prefix of the saves that were pending has made it."""
+        disk = node.disk
+        if disk.pending:
+            disk.crash(self._crash_streams.stream(f"{node.name}/survive").at(node.incarnation, disk.pending + 1))
+        return MemoryPersister(*disk.durable)
+
+    def _abandon_requests(self, node: _Node) -> None:
+        for rpc in node.answering.values():
+            self._lose(rpc, closed=True)
+        node.answering.clear()
+
+    def _set_paused(self, name: str, paused: bool) -> None:
+        node = self._nodes.get(name)
+        if node is None or not node.alive:
+            raise UsageError(f"server {name} is not running")
+        node.paused = paused
+        if not paused:
+            self._schedule_wake(node, self.now)
+
+    def _set_clock(self, name: str, offset_ns: int, drift_ppm: int) -> None:
+        self._clocks[name] = (offset_ns, drift_ppm)
+        node = self._nodes.get(name)
+        if node is not None and node.alive:
+            self._push(self.now, self._deliver, node, frames.SetClock(offset_ns, drift_ppm))
+
+    # -------------------------------------------------------------- control calls
+
+    def control(self, name: str, function: str, *args: Any) -> Any:
+        """Calls control `function` of host `name` and waits for what it returns (messages come as Records).
+
+        Returns None when the host is down or goes down meanwhile.
+
+        Raises:
+            CodeFault: it did not answer within `CONTROL_LIMIT_NS`; the text names the thread that blocks.
+        """
+        task, wait = self._begin_wait()
+        node = self._nodes.get(name)
+        if node is None or not node.alive or node.detached:
+            return None
+        self._control_count += 1
+        number = self._control_count
+        payload = encode(args)
+        self._controls[number] = _PendingControl(task, wait, node, function)
+        self.journal.append(Controlled(self.now, name, number, function, payload))
+        self._push(self.now, self._deliver, node, frames.Control(number, function, payload))
+        self._push(self.now + CONTROL_LIMIT_NS, self._control_overdue, number)
+        return self._wait()
+
+    def _control_overdue(self, number: int) -> None:
+        pending = self._controls.get(number)
+        if pending is None:
+            return
+
+        def fail(report: frames.Report) -> None:
+            text = (
+                f"server {pending.node.name} did not answer {pending.name}() within "
+                f"{CONTROL_LIMIT_NS // 1_000_000_000} s: {_blocked_line(report.detail, pending.name)}"
+            )
+            self._fail(CodeFault(text, report.detail))
+
+        if pending.node.paused:
+            self._fail(CodeFault(f"server {pending.node.name} is paused and cannot answer {pending.name}()"))
+        self._ask_for_threads(pending.node, fail)
+
+    # -------------------------------------------------------------- the loop
+
+    def _push(self, due: int, action: Callable[..., None], *args: Any) -> None:
+        self._sequence = sequence = self._sequence + 1
+        heapq.heappush(self._queue, (due, sequence, action, args))
+
+    def _loop(self) -> None:
+        queue = self._queue
+        pop = heapq.heappop
+        while True:
+            if self.interruption is not None:
+                self._fail(self.interruption)
+            if not queue:
+                self._fail(HarnessError("nothing is left to happen, but the test waits"))
+            due, _, action, args = pop(queue)
+            if due > self.now:
+                self.now = due
+                if due > self._limit_ns:
+                    self._fail(RunLimitExceeded(f"the run took more than {self._limit_ns / 1e9:g} s of its own time"))
+            self.events += 1
+            if self.events % GC_INTERVAL == 0:
+                gc.collect()
+            action(*args)
+
+    def _fail(self, error: BaseException) -> NoReturn:
+        """Ends the run: `error` is raised in the test."""
+        self._failure = error
+        self._task = self._main
+        self._main.greenlet.throw(error)
+        raise GreenletExit  # only if the test's greenlet comes back here, at close
+
+    def _deliver(self, node: _Node, item: frames.InboxItem) -> None:
+        if not node.alive:
+            return
+        node.inbox.append(item)
+        if node.paused:
+            return
+        if node.clock > self.now:
+            self._schedule_wake(node, node.clock)
+        else:
+            self._step(node)
+
+    def _schedule_wake(self, node: _Node, due: int) -> None:
+        if node.wake is None or node.wake > due:
+            node.wake = due
+            self._push(due, self._on_wake, node, due)
+
+    def _on_wake(self, node: _Node, due: int) -> None:
+        if node.wake == due and node.alive and not node.paused:
+            self._step(node)
+
+    def _step(self, node: _Node) -> None:
+        inbox, node.inbox = node.inbox, []
+        self.running = node
+        effects, node.clock, wake = node.machine.step(self.now, QUANTUM_NS, inbox)
+        self.running = None
+        node.wake = wake
+        if wake is not None:
+            self._push(max(wake, self.now), self._on_wake, node, wake)
+        queue = self._queue
+        for effect in effects:
+            if queue and queue[0][0] <= effect.at:
+                self._push(effect.at, self._happen, node, effect)
+            else:  # nothing comes before it: the same as pushing it and popping it next
+                if effect.at > self.now:
+                    self.now = effect.at
+                self._happen(node, effect)
+
+    def _happen(self, node: _Node, effect: frames.Effect) -> None:
+        if not node.alive:
+            return
+        if node.crash_after and not isinstance(effect, _NOTES):
+            node.crash_after -= 1
+            if not node.crash_after:
+                self._crash(node)
+                return
+        self._perform[type(effect)](node, effect)  # type: ignore[operator]
+
+    # -------------------------------------------------------------- RPC
+
+    def _on_call(self, node: _Node, effect: frames.Call) -> None:
+        self._message_count = message = self._message_count + 1
+        rpc = _Rpc(node, effect.call, effect.target, effect.method, effect.payload, message)
+        if node.detached:
+            self._push(self.now + self.network.latency_ns, self._deliver, node, frames.Reply(effect.call, None))
+            return
+        self.journal.append(
+            Sent(self.now, message, 0, node.name, node.incarnation, effect.target, effect.method, effect.payload)
+        )
+        fate = self.network.send(node.name, effect.target, len(effect.payload))
+        rpc.link_number = fate.number
+        if fate.reason:
+            self._drop(rpc, message, fate.reason)
+        for delay in fate.delays:
+            self._push(self.now + delay, self._arrive, rpc)
+
+    def _arrive(self, rpc: _Rpc) -> None:
+        node = self._nodes.get(rpc.target)
+        if not self.network.is_open(rpc.source.name, rpc.target):
+            self._drop(rpc, rpc.message, "cut while in flight")
+        elif node is None or not node.alive or node.detached:
+            self._drop(rpc, rpc.message, "server is down")
+        else:
+            self.journal.append(Delivered(self.now, rpc.message))
+            self._delivery_count = delivery = self._delivery_count + 1
+            node.answering[delivery] = rpc
+            self._deliver(node, frames.Request(delivery, rpc.method, rpc.payload))
+
+    def _on_answer(self, node: _Node, effect: frames.Answer) -> None:
+        rpc = node.answering.pop(effect.call, None)
+        if rpc is None:
+            return
+        if effect.error:
+            text = f"{node.name} refused {rpc.method} of {rpc.source.name}: {effect.error}"
+            self._push(self.now, self._finish, rpc, frames.Reply(rpc.call, None, text))
+            return
+        if effect.payload is None:
+            self._lose(rpc, closed=False)
+            return
+        self._message_count = message = self._message_count + 1
+        source = rpc.source.name
+        self.journal.append(
+            Sent(self.now, message, rpc.message, node.name, node.incarnation, source, rpc.method, effect.payload)
+        )
+        fate = self.network.send(node.name, source, len(effect.payload), is_reply=True)
+        if fate.reason:
+            self._drop(rpc, message, fate.reason)
+        for delay in fate.delays:
+            self._push(self.now + delay, self._reply_arrives, rpc, node, message, effect.payload)
+
+    def _reply_arrives(self, rpc: _Rpc, node: _Node, message: int, payload: bytes) -> None:
+        if not node.alive or node.detached:
+            self._drop(rpc, message, "its server is gone")
+        elif not self.network.is_open(node.name, rpc.source.name):
+            self._drop(rpc, message, "cut while in flight")
+        elif not rpc.source.alive or rpc.source.detached:
+            self.journal.append(Dropped(self.now, message, "its caller is gone"))
+        elif rpc.done:
+            self.journal.append(Dropped(self.now, message, "its caller has gone on"))
+        else:
+            self.journal.append(Delivered(self.now, message))
+            self._finish(rpc, frames.Reply(rpc.call, payload))
+
+    def _drop(self, rpc: _Rpc, message: int, reason: str) -> None:
+        self.journal.append(Dropped(self.now, message, reason))
+        self._lose(rpc, closed=reason != "lost")
+
+    def _lose(self, rpc: _Rpc, *, closed: bool) -> None:
+        """The caller will learn, after a while, that nothing comes."""
+        delay = self.network.notice(rpc.source.name, rpc.target, rpc.link_number, closed=closed)
+        self._push(self.now + delay, self._finish, rpc, frames.Reply(rpc.call, None))
+
+    def _finish(self, rpc: _Rpc, reply: frames.Reply) -> None:
+        if not rpc.done:
+            rpc.done = True
+            self._deliver(rpc.source, reply)
+
+    # -------------------------------------------------------------- the other effects
+
+    def _on_save(self, node: _Node, effect: frames.Save) -> None:
+        if node.detached:
+            return
+        snapshot_size = -1 if effect.snapshot is None else len(effect.snapshot)
+        digest = hashlib.blake2b(effect.raft_state, digest_size=8)
+        digest.update(effect.snapshot or b"")
+        self.journal.append(
+            Saving(self.now, node.name, effect.number, len(effect.raft_state), snapshot_size, digest.digest())
+        )
+        node.disk.begin(effect.raft_state, effect.snapshot)
+
+    def _on_saved(self, node: _Node, effect: frames.Saved) -> None:
+        if not node.detached:
+            node.disk.complete(effect.number)
+            self.journal.append(Saved(self.now, node.name, effect.number))
+
+    def _on_apply(self, node: _Node, effect: frames.Apply) -> None:
+        if node.detached:
+            return
+        self.journal.append(Applied(self.now, node.name, effect.payload))
+        if self.on_apply is not None:
+            self.on_apply(node.name, decode_record(effect.payload))
+
+    def _on_result(self, node: _Node, effect: frames.Result) -> None:
+        pending = self._controls.get(effect.control)
+        if pending is None or pending.node is not node:
+            return
+        del self._controls[effect.control]
+        self.journal.append(Returned(self.now, node.name, effect.control, effect.payload))
+        self._push(self.now, self._resume, pending.task, pending.wait, decode_record(effect.payload))
+
+    def _on_output(self, node: _Node, effect: frames.Output) -> None:
+        self.journal.append(Printed(self.now, node.name, effect.thread, effect.text))
+
+    def _on_annotation(self, node: _Node, effect: frames.Annotation) -> None:
+        self.journal.append(Annotated(self.now, node.name, effect.tag, effect.text))
+
+    def _on_report(self, node: _Node, effect: frames.Report) -> None:
+        if effect.kind == "threads":
+            then = self._dumps.pop(id(node), None)
+            if then is not None:
+                then(effect)
+            return
+        self.journal.append(Reported(self.now, node.name, effect.kind, effect.text, effect.site, effect.detail))
+        place = f" at {effect.site}" if effect.site else ""
+        text = f"{host_title(node.name)}: {effect.text}{place}"
+        if effect.kind in WARNINGS:
+            self.warnings.append(text)
+        else:
+            self._fail(CodeFault(text, effect.detail))
+
+    # -------------------------------------------------------------- the end
+
+    def fail(self, error: BaseException) -> None:
+        """Ends the run with `error`; for the judge's listeners, which run inside the loop or inside the test."""
+        if self._failure is None:
+            if getcurrent() is self._main.greenlet:
+                self._failure = error
+                raise error
+            self._fail(error)
+
+    def interrupt(self, error: BaseException) -> None:
+        """Ends the run with `error` as soon as the code under test can be left. For signal handlers."""
+        self.interruption = error
+        node = self.running
+        if node is not None:
+            cast(Any, node.machine).interrupted = True
+
+    def close(self) -> None:
+        """Ends every host and frees what the run holds. Twice is fine."""
+        if self._closed:
+            return
+        self._closed = True
+        for node in (*self._nodes.values(), *self._ghosts):
+            if node.alive:
+                node.alive = False
+                node.machine.end()
+        if self._hub:
+            self._hub.throw(GreenletExit)
+        self._queue.clear()
+        self._machines.close()
+        gc.unfreeze()
+        if self._gc_was_enabled:
+            gc.enable()
+
+
+def host_title(name: str) -> str:
+    """`server 2` or `clerk 1`, for people."""
+    return f"clerk {name[1:]}" if name.startswith("c") else f"server {name}"
+
+
+def _blocked_line(detail: str, control: str) -> str:
+    """The part of a thread list that says where the control call stands."""
+    lines = detail.splitlines()
+    for n, line in enumerate(lines):
+        if line.startswith(f"  test calls {control} "):
+            stack = [entry.strip() for entry in lines[n + 1 :]]
+            frames_below = []
+            for entry in stack:
+                if ":" not in entry or " in " not in entry:
+                    break
+                frames_below.append(entry)
+            place = f" at {frames_below[-1]}" if frames_below else ""
+            return line.strip() + place
+    return "its thread has ended without an answer"

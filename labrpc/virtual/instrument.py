@@ -1,0 +1,190 @@
+"""Step points: an AST pass over the code under test, so that the scheduler can preempt it anywhere that matters.
+
+A call to `__step__()` is put before each statement that touches an attribute or a subscript, at the top of each loop
+body and into each comprehension; `__stepped__(value)` goes between the load and the store of statements that do both
+(`self.x += 1` can lose an update, as it can on real threads). Line numbers stay, so tracebacks show the real source.
+
+Bare `print(...)` and `annotate(...)` statements get none: putting one in to look at a failing run does not change
+the run. `__del__` gets none, since the garbage collector may call it anywhere.
+
+Sets become insertion-ordered (see `sets.py`): hash order of strings differs from process to process.
+"""
+
+from __future__ import annotations
+
+import ast
+
+__all__ = ["instrument"]
+
+_NO_STEP = (
+    ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Global, ast.Nonlocal,
+    ast.Pass, ast.Break, ast.Continue,
+)  # fmt: skip
+_SILENT_CALLS = {"print", "annotate"}
+_BODIES = ("body", "orelse", "finalbody")
+_SET_OPERATORS: dict[type[ast.operator], str] = {
+    ast.BitAnd: "__and__",
+    ast.BitOr: "__or__",
+    ast.BitXor: "__xor__",
+    ast.Sub: "__sub__",
+}
+
+
+def instrument(tree: ast.Module) -> ast.Module:
+    """`tree` with step points and ordered sets; it is changed in place."""
+    tree = _Expressions().visit(tree)
+    for statement in tree.body:
+        _descend(statement)  # plain statements of the module itself run once, at import, and get none
+    return ast.fix_missing_locations(tree)
+
+
+class _Touches(ast.NodeVisitor):
+    """Whether an expression reads or writes an attribute or a subscript now (a lambda's body runs later)."""
+
+    def __init__(self) -> None:
+        self.found = False
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        self.found = True
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        self.found = True
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        pass
+
+
+def _touch(*nodes: ast.AST | None) -> bool:
+    visitor = _Touches()
+    for node in nodes:
+        if node is not None:
+            visitor.visit(node)
+    return visitor.found
+
+
+def _header(statement: ast.stmt) -> list[ast.AST]:
+    """The expressions of the statement itself, without nested blocks."""
+    found: list[ast.AST] = []
+    for name, value in ast.iter_fields(statement):
+        if name in _BODIES or name in ("handlers", "cases"):
+            continue
+        for node in value if isinstance(value, list) else [value]:
+            if isinstance(node, ast.AST):
+                found.append(node)
+    return found
+
+
+def _wants_step(statement: ast.stmt) -> bool:
+    if isinstance(statement, _NO_STEP):
+        return False
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+        function = statement.value.func
+        if isinstance(function, ast.Name) and function.id in _SILENT_CALLS:
+            return False
+    return _touch(*_header(statement))
+
+
+def _call(name: str, at: ast.AST, *args: ast.expr) -> ast.Call:
+    call = ast.Call(ast.Name(name, ast.Load()), list(args), [])
+    ast.copy_location(call, at)
+    ast.copy_location(call.func, at)
+    return call
+
+
+def _step_before(statement: ast.stmt) -> ast.stmt:
+    return ast.copy_location(ast.Expr(_call("__step__", statement)), statement)
+
+
+def _block(statements: list[ast.stmt], *, loop: bool = False, function: bool = False) -> list[ast.stmt]:
+    result: list[ast.stmt] = []
+    for n, statement in enumerate(statements):
+        docstring = function and n == 0 and isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+        if not docstring and ((loop and n == 0) or _wants_step(statement)):
+            result.append(_step_before(statement))
+        _descend(statement)
+        result.append(statement)
+    return result
+
+
+def _descend(statement: ast.stmt) -> None:
+    """Instruments what is inside `statement`."""
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        if statement.name != "__del__":
+            statement.body = _block(statement.body, function=True)
+        return
+    if isinstance(statement, ast.ClassDef):  # its body runs once, at import
+        for inner in statement.body:
+            _descend(inner)
+        return
+    _split_load_and_store(statement)
+    loop = isinstance(statement, (ast.For, ast.While, ast.AsyncFor))
+    for name in _BODIES:
+        body = getattr(statement, name, None)
+        if body:
+            setattr(statement, name, _block(body, loop=loop and name == "body"))
+    for part in (*getattr(statement, "handlers", ()), *getattr(statement, "cases", ())):
+        part.body = _block(part.body)
+
+
+def _split_load_and_store(statement: ast.stmt) -> None:
+    if isinstance(statement, ast.AugAssign):
+        if _touch(statement.target):  # the target is loaded before the right side is evaluated
+            statement.value = _call("__stepped__", statement.value, statement.value)
+    elif isinstance(statement, ast.Assign) and _touch(*statement.targets) and _touch(statement.value):
+        statement.value = _call("__stepped__", statement.value, statement.value)
+
+
+class _Expressions(ast.NodeTransformer):
+    """Steps in comprehensions, and ordered sets."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return node if node.name == "__del__" else self.generic_visit(node)
+
+    def visit_ListComp(self, node: ast.ListComp) -> ast.AST:
+        return self._comprehension(node)
+
+    def visit_DictComp(self, node: ast.DictComp) -> ast.AST:
+        return self._comprehension(node)
+
+    def visit_GeneratorExp(self, node: ast.GeneratorExp) -> ast.AST:
+        return self._comprehension(node)
+
+    def visit_SetComp(self, node: ast.SetComp) -> ast.AST:
+        self._comprehension(node)
+        generator = ast.copy_location(ast.GeneratorExp(node.elt, node.generators), node)
+        return _call("__set__", node, generator)
+
+    def visit_Set(self, node: ast.Set) -> ast.AST:
+        self.generic_visit(node)
+        return _call("__set__", node, ast.copy_location(ast.List(node.elts, ast.Load()), node))
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        """Operators between dict views make plain sets: order those too. Arithmetic with a number is left alone."""
+        self.generic_visit(node)
+        helper = _SET_OPERATORS.get(type(node.op))
+        if helper is None or _is_number(node.left) or _is_number(node.right):
+            return node
+        return _call(helper, node, node.left, node.right)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        if node.value is not None:  # never the annotation: `int | None` is no set
+            node.value = self.visit(node.value)
+        return node
+
+    def visit_arguments(self, node: ast.arguments) -> ast.AST:
+        node.defaults = [self.visit(value) for value in node.defaults]
+        node.kw_defaults = [self.visit(value) if value is not None else None for value in node.kw_defaults]
+        return node
+
+    def _comprehension(self, node: ast.ListComp | ast.DictComp | ast.GeneratorExp | ast.SetComp) -> ast.AST:
+        self.generic_visit(node)
+        node.generators[-1].ifs.insert(0, _call("__step__", node))
+        return node
+
+
+def _is_number(node: ast.expr) -> bool:
+    if isinstance(node, ast.Constant):
+        return True
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        return node.func.id in ("len", "int", "float", "min", "max", "round", "abs")
+    return isinstance(node, ast.BinOp) and (_is_number(node.left) or _is_number(node.right))

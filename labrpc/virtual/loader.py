@@ -1,0 +1,379 @@
+"""The code under test, compiled once and executed afresh for each incarnation.
+
+    CodeBundle: source folders --instrument, compile--> code objects     (once; sent to child processes as bytes)
+    Loader:     code objects --exec under this host's builtins--> this host's own modules
+
+Every incarnation has its own copies of the server packages' modules, so nothing survives a crash but what was saved,
+and two servers share nothing, not even a class attribute. In these modules `import threading`, `time`, `random` and
+their like give the host's versions; pytest and everything else keep the real ones.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import importlib
+import importlib.util
+import marshal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from labrpc import context
+from labrpc.errors import UsageError
+from labrpc.virtual import stdlib
+from labrpc.virtual.instrument import instrument
+from labrpc.virtual.sets import OrderedFrozenSet, OrderedSet, set_operators, stable_hash
+
+if TYPE_CHECKING:
+    from labrpc.virtual.host import Host
+
+__all__ = ["SERVER_PACKAGES", "CodeBundle", "Loader"]
+
+SERVER_PACKAGES = ("raft", "kvraft")
+"""The packages of a submission: loaded privately, with step points."""
+
+_SKIPPED_FOLDERS = {"__pycache__", "service"}  # kvraft/service runs on the real clock only
+
+
+class ModuleCode(NamedTuple):
+    """One module's code, or the error that kept it from compiling as (message, line)."""
+
+    path: str
+    is_package: bool
+    is_server: bool
+    code: CodeType | None
+    error: tuple[str, int] | None
+
+
+class CodeBundle:
+    """The compiled server packages and programs.
+
+    Args:
+        modules: code by full module name.
+        files: the server packages' files, by their full path, with the short path to show for each.
+    """
+
+    def __init__(self, modules: dict[str, ModuleCode], files: dict[str, str]) -> None:
+        self.modules = modules
+        self.files = files
+
+    @classmethod
+    def build(cls, root: Path, programs: Mapping[str, Path], *, instrumented: bool = True) -> CodeBundle:
+        """Compiles `root`/raft and `root`/kvraft with step points, and the program modules, by name, without.
+
+        Raises:
+            UsageError: there is neither folder under `root`.
+        """
+        modules: dict[str, ModuleCode] = {}
+        files: dict[str, str] = {}
+        for package in SERVER_PACKAGES:
+            folder = root / package
+            for path in sorted(folder.rglob("*.py")) if folder.is_dir() else ():
+                relative = path.relative_to(root)
+                if _SKIPPED_FOLDERS.intersection(relative.parts):
+                    continue
+                parts = relative.with_suffix("").parts
+                is_package = parts[-1] == "__init__"
+                name = ".".join(parts[:-1] if is_package else parts)
+                modules[name] = _compile(path, is_package, is_server=True, instrumented=instrumented)
+                files[str(path)] = relative.as_posix()
+        if not files:
+            raise UsageError(f"no raft/ or kvraft/ package in {root}; --solution names the folder that holds them")
+        for name, path in programs.items():
+            modules[name] = _compile(path, is_package=False, is_server=False, instrumented=False)
+        return cls(modules, files)
+
+    def to_bytes(self) -> bytes:
+        """For `from_bytes` in a child process of the same interpreter."""
+        return marshal.dumps((self.files, {name: tuple(module) for name, module in self.modules.items()}))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> CodeBundle:
+        files, modules = marshal.loads(data)
+        return cls({name: ModuleCode(*module) for name, module in modules.items()}, files)
+
+
+def _compile(path: Path, is_package: bool, *, is_server: bool, instrumented: bool) -> ModuleCode:
+    try:
+        tree = ast.parse(path.read_bytes(), str(path))
+        if instrumented:
+            tree = instrument(tree)
+        code = compile(tree, str(path), "exec", dont_inherit=True)
+        return ModuleCode(str(path), is_package, is_server, code, None)
+    except SyntaxError as error:
+        return ModuleCode(str(path), is_package, is_server, None, (error.msg or "invalid syntax", error.lineno or 0))
+    except (ValueError, RecursionError, MemoryError) as error:
+        return ModuleCode(str(path), is_package, is_server, None, (f"cannot be compiled: {error}", 0))
+
+
+class Loader:
+    """The modules of one incarnation.
+
+    Args:
+        host: whose they are.
+        bundle: where server packages and programs come from.
+        private: more modules to execute privately with step points (CPython's own test suites, say); a name that ends
+            in ".*" covers a package's submodules.
+    """
+
+    def __init__(self, host: Host, bundle: CodeBundle, private: Sequence[str] = ()) -> None:
+        self._host = host
+        self._bundle = bundle
+        self._private = tuple(private)
+        self.modules: dict[str, ModuleType] = {}
+        shared = dict(vars(builtins))
+        shared["__import__"] = self._import_trusted
+        self._trusted_builtins = shared
+        self._server_builtins = {
+            **shared,
+            **set_operators,
+            **stdlib.builtins_for(host),
+            "__import__": self._import_from_server,
+            "__step__": _step_function(host),
+            "__stepped__": _stepped_function(host),
+            "__set__": OrderedSet,
+            "set": OrderedSet,
+            "frozenset": OrderedFrozenSet,
+            "hash": stable_hash,
+        }
+
+    def program(self, name: str) -> ModuleType:
+        """The program module `name`, executed for this host."""
+        return self.import_module(name)
+
+    def import_module(self, name: str) -> ModuleType:
+        """Module `name` as trusted code on this host sees it."""
+        return self._get(name, trusted=True)
+
+    def clear(self) -> None:
+        """Lets go of the modules' contents, so that a dead incarnation's memory is freed at once."""
+        for name, module in self.modules.items():
+            if name in self._bundle.modules:
+                module.__dict__.clear()
+        self.modules.clear()
+        self._server_builtins.clear()
+        self._trusted_builtins.clear()
+
+    # -------------------------------------------------------------- __import__
+
+    def _import_from_server(
+        self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
+    ) -> ModuleType:
+        return self._import(name, globals, fromlist, level, trusted=False)
+
+    def _import_trusted(
+        self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
+    ) -> ModuleType:
+        return self._import(name, globals, fromlist, level, trusted=True)
+
+    def _import(self, name: str, globals: Any, fromlist: Any, level: int, *, trusted: bool) -> ModuleType:
+        full = _absolute(name, globals, level) if level else name
+        module = self._get(full, trusted=trusted)
+        if not fromlist:
+            return self._get(full.partition(".")[0], trusted=True) if "." in full else module
+        for child in fromlist:
+            if child != "*" and not hasattr(module, child) and hasattr(module, "__path__"):
+                try:
+                    self._get(f"{full}.{child}", trusted=trusted)
+                except ModuleNotFoundError as error:
+                    if error.name != f"{full}.{child}":
+                        raise
+        return module
+
+    def _get(self, full: str, *, trusted: bool) -> ModuleType:
+        module = self.modules.get(full)
+        if module is not None:
+            return module
+        if not trusted:
+            self._check_allowed(full)
+        parent_name, _, child = full.rpartition(".")
+        parent = self._get(parent_name, trusted=trusted or self._has_private_child(parent_name)) if parent_name else None
+        module = self.modules.get(full)  # importing the parent may have imported it
+        if module is None:
+            module = self._load(full)
+        if parent is not None and parent_name in self.modules:
+            setattr(parent, child, module)
+        return module
+
+    def _load(self, full: str) -> ModuleType:
+        code = self._bundle.modules.get(full)
+        if code is not None:
+            return self._execute(full, code)
+        if full.partition(".")[0] in SERVER_PACKAGES:
+            raise ModuleNotFoundError(f"No module named {full!r}", name=full)
+        if full == "dataclasses":
+            return _host_dataclasses()
+        overlay = stdlib.overlay(full, self._host, self)
+        if overlay is not None:
+            self.modules[full] = overlay
+            return overlay
+        if full in stdlib.PRIVATE or self._is_private(full):
+            return self._execute(full, _library_code(full, instrumented=self._is_private(full)))
+        if self._has_private_child(full):
+            return self._proxy(full)
+        if any(name.startswith(f"{full}.") for name in self._bundle.modules):  # the package above a program
+            package = ModuleType(full)
+            package.__path__ = []
+            self.modules[full] = package
+            return package
+        return importlib.import_module(full)
+
+    def _execute(self, full: str, source: ModuleCode) -> ModuleType:
+        if source.code is None:
+            text, line = source.error or ("", 0)
+            raise SyntaxError(text, (source.path, line, None, None))
+        module = ModuleType(full)
+        namespace = module.__dict__
+        instrumented = source.is_server or self._is_private(full)
+        namespace["__builtins__"] = self._server_builtins if instrumented else self._trusted_builtins
+        namespace["__file__"] = source.path
+        namespace["__package__"] = full if source.is_package else full.rpartition(".")[0]
+        if source.is_package:
+            namespace["__path__"] = [str(Path(source.path).parent)]
+        self.modules[full] = module
+        thread = self._host.current
+        if thread is not None:
+            thread.atomic += 1
+        try:
+            exec(source.code, namespace)
+        except BaseException:
+            self.modules.pop(full, None)
+            raise
+        finally:
+            if thread is not None:
+                thread.atomic -= 1
+        return module
+
+    def _proxy(self, full: str) -> ModuleType:
+        """A stand-in for a real package some of whose submodules are private."""
+        real = importlib.import_module(full)
+        module = ModuleType(full)
+        kept = {
+            name: value
+            for name, value in vars(real).items()
+            if not (isinstance(value, ModuleType) and self._is_covered(f"{full}.{name}"))
+        }
+        module.__dict__.update(kept)
+        module.__dict__.pop("__getattr__", None)
+        self.modules[full] = module
+        return module
+
+    # -------------------------------------------------------------- what may be imported
+
+    def _check_allowed(self, full: str) -> None:
+        top = full.partition(".")[0]
+        if full in self._bundle.modules or top in SERVER_PACKAGES or full == "labrpc":
+            return
+        if full in stdlib.ALLOWED or top in stdlib.ALLOWED or self._is_covered(full) or full in stdlib.OVERLAYS:
+            return
+        advice = stdlib.REFUSED.get(full) or stdlib.REFUSED.get(top)
+        if advice is None and top == "labrpc":
+            advice = "import the public names from labrpc itself"
+        if advice is None:
+            known = top in sys.stdlib_module_names
+            advice = "it is not among the modules a server may use" if known else "only the standard library and labrpc"
+        raise ImportError(f"server code may not import {full}: {advice}", name=full)
+
+    def _is_private(self, full: str) -> bool:
+        return any(full == name or (name.endswith(".*") and full.startswith(name[:-1])) for name in self._private)
+
+    def _is_covered(self, full: str) -> bool:
+        return full in stdlib.PRIVATE or self._is_private(full) or self._has_private_child(full)
+
+    def _has_private_child(self, full: str) -> bool:
+        return any(name.startswith(f"{full}.") for name in (*stdlib.PRIVATE, *self._private))
+
+
+def _absolute(name: str, globals: Any, level: int) -> str:
+    package = globals.get("__package__") or ""
+    parts = package.rsplit(".", level - 1)
+    if len(parts) < level or not package:
+        raise ImportError("attempted relative import beyond top-level package")
+    return f"{parts[0]}.{name}" if name else parts[0]
+
+
+_library: dict[tuple[str, bool], ModuleCode] = {}
+
+
+def _library_code(full: str, *, instrumented: bool) -> ModuleCode:
+    """The code of an installed module, compiled once a process."""
+    known = _library.get((full, instrumented))
+    if known is None:
+        spec = importlib.util.find_spec(full)
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(f"No module named {full!r}", name=full)
+        is_package = spec.submodule_search_locations is not None
+        known = _compile(Path(spec.origin), is_package, is_server=False, instrumented=instrumented)
+        _library[full, instrumented] = known
+    return known
+
+
+def _step_function(host: Host) -> Any:
+    def step() -> bool:
+        host.left -= 1
+        if host.left < 0:
+            host.slow_step()
+        return True
+
+    return step
+
+
+def _stepped_function(host: Host) -> Any:
+    def stepped(value: Any) -> Any:
+        host.left -= 1
+        if host.left < 0:
+            host.slow_step()
+        return value
+
+    return stepped
+
+
+_dataclasses: ModuleType | None = None
+
+
+class _HostModules:
+    """`sys.modules` as `dataclasses` needs it on a host: the host's own modules first."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        current: Any = context.current
+        own = current.loader.modules.get(name) if current is not None else None
+        return own if own is not None else sys.modules.get(name, default)
+
+    def __getitem__(self, name: str) -> Any:
+        module = self.get(name)
+        if module is None:
+            raise KeyError(name)
+        return module
+
+    def __contains__(self, name: str) -> bool:
+        return self.get(name) is not None
+
+
+def _host_dataclasses() -> ModuleType:
+    """A copy of `dataclasses`, one for all hosts, that compiles the methods it generates only once.
+
+    Every incarnation makes its own message classes, and compiling their methods is most of what that costs.
+    """
+    global _dataclasses
+    if _dataclasses is None:
+        module = ModuleType("dataclasses")
+        compiled: dict[str, CodeType] = {}
+
+        def cached_exec(text: str, *namespaces: Any) -> None:
+            code = compiled.get(text)
+            if code is None:
+                code = compiled[text] = compile(text, "<dataclass>", "exec", dont_inherit=True)
+            exec(code, *namespaces)
+
+        source = _library_code("dataclasses", instrumented=False)
+        assert source.code is not None
+        module.__dict__.update(__builtins__=builtins, __file__=source.path, __package__="")
+        exec(source.code, module.__dict__)
+        host_sys = ModuleType("sys")
+        host_sys.__dict__.update(vars(sys), modules=_HostModules())
+        module.__dict__.update(exec=cached_exec, sys=host_sys)
+        _dataclasses = module
+    return _dataclasses

@@ -1,0 +1,319 @@
+"""Green threads under virtual time: the machine inside one host.
+
+    ready: deque ----> run one green thread until it parks, stalls, or the quantum is used up ----> timers: heap
+
+Guarantees: only one thread runs at a time and the order is a function of the inbox and the seed alone; every step
+point costs `STEP_NS` of virtual CPU, so busy code makes time pass; at step points, drawn gaps apart, the running
+thread may *stall* for a drawn time while the host's other threads go on; once the host has ended, every step point
+and every blocking call raises `HostEnded`, so no `except:` and no `finally` in the code under test outlives a crash.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+from greenlet import getcurrent, greenlet
+
+from labrpc import context
+from labrpc.streams import Streams
+
+__all__ = ["STEP_NS", "GreenThread", "HostEnded", "Scheduler", "StallPlan", "host"]
+
+STEP_NS = 100
+"""Virtual CPU time of one step point: about what one statement of CPython takes."""
+
+SPIN_LIMIT_NS = 1_000_000_000
+"""CPU time a thread may use without blocking once before it is reported as spinning."""
+
+_STEPS_OUTSIDE_THREADS = 1 << 30
+
+
+class HostEnded(BaseException):
+    """The host crashed or was stopped: nothing on it may go on."""
+
+
+class StallPlan(NamedTuple):
+    """How a run preempts: the mean gap between stalls, in step points (0: never), and the longest stall."""
+
+    mean_gap_steps: int
+    longest_ns: int
+
+
+class GreenThread:
+    """One thread of a host.
+
+    `waits_for` is what it is parked on: a lock (anything with an `owner`), or a phrase for people.
+    `timer` is the number of its live timer, 0 when it has none.
+    """
+
+    __slots__ = (
+        "atomic", "cpu_steps", "greenlet", "ident", "locals", "locks_held", "name", "on_exit", "parked", "python_thread",
+        "spinning", "timer", "waits_for", "woken", "__weakref__",
+    )  # fmt: skip
+
+    def __init__(self, ident: int, name: str) -> None:
+        self.ident = ident
+        self.name = name
+        self.greenlet: greenlet | None = None
+        self.parked = False
+        self.woken = True
+        self.timer = 0
+        self.waits_for: Any = None
+        self.cpu_steps = 0
+        """Step points since it last blocked."""
+        self.spinning = False
+        self.atomic = 0
+        """Depth of regions without preemption (module imports)."""
+        self.locks_held = 0
+        self.locals: dict[Any, dict[str, Any]] = {}
+        """Values of `threading.local` objects, by the object's key."""
+        self.on_exit: list[Callable[[], None]] = []
+        self.python_thread: Any = None
+        """The `threading.Thread` that runs on it, if there is one."""
+
+    def __repr__(self) -> str:
+        return f"<green thread {self.ident} {self.name}>"
+
+
+class Scheduler:
+    """The green threads, the clock and the preemption of one host.
+
+    Args:
+        streams: this host's random streams; `stall/gap` and `stall/length` are used here.
+        stalls: how often and how long its threads are preempted.
+    """
+
+    def __init__(self, streams: Streams, stalls: StallPlan) -> None:
+        self.now = 0
+        """Virtual time up to which the CPU use is settled; `clock()` adds the steps since. ns."""
+        self.ready: deque[GreenThread] = deque()
+        self.threads: dict[int, GreenThread] = {}
+        self.current: GreenThread | None = None
+        self.ended = False
+        self.interrupted = False
+        """Set from a signal handler: leave the code under test at its next slow step point."""
+        self.left = _STEPS_OUTSIDE_THREADS
+        """Step points until something is due (a stall, the quantum's end)."""
+        self.stdlib: dict[str, Any] = {}
+        """What the standard library that its threads see keeps for this host, by module."""
+        self._budget = self.left
+        self._timers: list[tuple[int, int, GreenThread]] = []
+        self._timer_count = 0
+        self._stale_timers = 0
+        self._thread_count = 0
+        self._hub: greenlet | None = None
+        self._quantum_steps = 0
+        self._stalls = stalls
+        self._gap_stream = streams.stream("stall/gap")
+        self._length_stream = streams.stream("stall/length")
+        self._gap_steps = self._draw_gap()
+
+    # -------------------------------------------------------------- time
+
+    def clock(self) -> int:
+        """Virtual time now, the steps since the last settlement included. ns."""
+        return self.now + (self._budget - self.left) * STEP_NS
+
+    def step(self) -> None:
+        """A step point. The loader puts calls to it (see `instrument.py`) into the code under test."""
+        self.left -= 1
+        if self.left < 0:
+            self.slow_step()
+
+    def charge(self, steps: int) -> None:
+        """Charges work that has no step points of its own (copying a message) to the running thread."""
+        self.left -= steps
+
+    def _settle(self) -> None:
+        used = self._budget - self.left
+        if used:
+            self._budget = self.left
+            self.now += used * STEP_NS
+            self._quantum_steps -= used
+            self._gap_steps -= used
+            if self.current is not None:
+                self.current.cpu_steps += used
+
+    def _arm(self) -> None:
+        self.left = self._budget = max(0, min(self._gap_steps, self._quantum_steps))
+
+    def slow_step(self) -> None:
+        """A step point at which something is due: a stall, the quantum's end, or the end of the host."""
+        if self.ended:
+            raise HostEnded
+        thread = self.current
+        if thread is None or thread.atomic or getcurrent() is not thread.greenlet:
+            self.left = 0  # not the code under test: a callback of the garbage collector, or an import
+            return
+        self._settle()
+        if self._gap_steps <= 0:
+            self._gap_steps = self._draw_gap()
+            length = self._length_stream.draw(self._stalls.longest_ns + 1)
+            if length:
+                self._pause(thread, self.now + length, "is stalled by the scheduler")
+        if thread.cpu_steps * STEP_NS > SPIN_LIMIT_NS and not thread.spinning:
+            thread.spinning = True
+            self.on_spin(thread)
+        if self._quantum_steps <= 0 or self.interrupted:
+            self.yield_now()
+        self._arm()
+
+    def _draw_gap(self) -> int:
+        mean = self._stalls.mean_gap_steps
+        return 1 + self._gap_stream.draw(2 * mean) if mean else _STEPS_OUTSIDE_THREADS
+
+    # -------------------------------------------------------------- running
+
+    def run(self, limit_ns: int) -> int | None:
+        """Runs ready threads for at most `limit_ns` of CPU; returns when it wants to go on, None if nothing is due."""
+        self._hub = getcurrent()
+        self._quantum_steps = max(1, limit_ns // STEP_NS)
+        self._arm()
+        ready = self.ready
+        while True:
+            self._settle()
+            if self._timers:
+                self._fire()
+            if not ready or self._quantum_steps <= 0 or self.interrupted:
+                break
+            self.current = thread = ready.popleft()
+            self._arm()
+            cast(greenlet, thread.greenlet).switch()
+        self.current = None
+        if ready:
+            return self.now
+        return self._next_timer()
+
+    def spawn(self, name: str, function: Callable[..., object], *args: Any) -> GreenThread:
+        """A new thread that runs `function(*args)`; it becomes ready now."""
+        if self.ended:
+            raise HostEnded
+        self._thread_count += 1
+        thread = GreenThread(self._thread_count, name)
+        self.threads[thread.ident] = thread
+        # The parent is where a dying greenlet goes: always the hub, whoever spawned it.
+        thread.greenlet = greenlet(partial(self._body, thread, function, args), parent=self._hub)
+        self.ready.append(thread)
+        return thread
+
+    def _body(self, thread: GreenThread, function: Callable[..., object], args: tuple[Any, ...]) -> None:
+        try:
+            function(*args)
+        except (HostEnded, SystemExit):
+            pass
+        except BaseException as error:
+            self.on_death(thread, error)
+        finally:
+            for callback in thread.on_exit:
+                callback()
+            thread.locals.clear()
+            self.threads.pop(thread.ident, None)
+
+    def park(self, deadline: int | None, waits_for: Any) -> bool:
+        """Blocks the running thread until `unpark` (True) or virtual time `deadline` in ns (False)."""
+        if self.ended:
+            raise HostEnded
+        thread = self.current
+        if thread is None or getcurrent() is not thread.greenlet:
+            raise RuntimeError("blocking call outside the host's threads")
+        thread.cpu_steps = 0
+        thread.spinning = False
+        self._pause(thread, deadline, waits_for)
+        return thread.woken
+
+    def _pause(self, thread: GreenThread, deadline: int | None, waits_for: Any) -> None:
+        thread.parked = True
+        thread.waits_for = waits_for
+        if deadline is not None:
+            self._timer_count += 1
+            thread.timer = self._timer_count
+            heapq.heappush(self._timers, (deadline, thread.timer, thread))
+        cast(greenlet, self._hub).switch()
+        thread.waits_for = None
+
+    def unpark(self, thread: GreenThread) -> None:
+        """Makes a parked thread ready; nothing happens to one that is not parked."""
+        if not thread.parked:
+            return
+        thread.parked = False
+        thread.woken = True
+        self.ready.append(thread)
+        if thread.timer:
+            thread.timer = 0
+            self._stale_timers += 1
+            if self._stale_timers > 64 and 2 * self._stale_timers > len(self._timers):
+                self._timers = [entry for entry in self._timers if entry[2].timer == entry[1]]
+                heapq.heapify(self._timers)
+                self._stale_timers = 0
+
+    def yield_now(self) -> None:
+        """Puts the running thread behind the others that are ready."""
+        if self.ended:
+            raise HostEnded
+        thread = self.current
+        if thread is None or getcurrent() is not thread.greenlet:
+            return
+        thread.woken = True
+        self.ready.append(thread)
+        cast(greenlet, self._hub).switch()
+
+    def _fire(self) -> None:
+        timers, now = self._timers, self.now
+        while timers and timers[0][0] <= now:
+            _, number, thread = heapq.heappop(timers)
+            if thread.timer != number:
+                self._stale_timers -= 1
+                continue
+            thread.timer = 0
+            thread.parked = False
+            thread.woken = False
+            self.ready.append(thread)
+
+    def _next_timer(self) -> int | None:
+        timers = self._timers
+        while timers:
+            due, number, thread = timers[0]
+            if thread.timer == number:
+                return due
+            heapq.heappop(timers)  # a stale entry must not wake the host
+            self._stale_timers -= 1
+        return None
+
+    def end(self) -> None:
+        """Ends every thread where it stands. Called from outside the host's threads, once."""
+        self.ended = True
+        self.left = -1
+        here = getcurrent()
+        for thread in list(self.threads.values()):
+            green = thread.greenlet
+            if green is not None and not green.dead:
+                self.current = thread
+                green.parent = here
+                green.throw(HostEnded)
+        self.current = None
+        self.ready.clear()
+        self._timers.clear()
+        self.threads.clear()
+
+    # -------------------------------------------------------------- what the host makes of it
+
+    def on_death(self, thread: GreenThread, error: BaseException) -> None:
+        """A thread died of an exception."""
+        raise NotImplementedError
+
+    def on_spin(self, thread: GreenThread) -> None:
+        """A thread used `SPIN_LIMIT_NS` of CPU without blocking."""
+        raise NotImplementedError
+
+
+def host() -> Any:
+    """The host whose code runs now (a `Host`), for the standard library that a host sees.
+
+    Raises:
+        RuntimeError: outside every host.
+    """
+    return context.require("this function")

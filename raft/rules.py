@@ -1,0 +1,21 @@
+"""The paper's rules that need no server: pure functions."""
+
+from __future__ import annotations
+
+__all__ = ["is_at_least_as_up_to_date", "majority"]
+
+
+def majority(servers: int) -> int:
+    """How many of `servers` any two majorities share at least one of (§5.2)."""
+    return servers // 2 + 1
+
+
+def is_at_least_as_up_to_date(
+    *, last_log_term: int, last_log_index: int, than_last_log_term: int, than_last_log_index: int
+) -> bool:
+    """Whether a log that ends in the first pair may lead one that ends in the second (§5.4.1).
+
+    The later last term wins; with equal terms, the longer log. Length alone is not enough: in Figure 8 a long log of
+    old entries would overwrite a committed newer one.
+    """
+    return (last_log_term, last_log_index) >= (than_last_log_term, than_last_log_index)

@@ -1,0 +1,5 @@
+"""`python -m tester`."""
+
+from tester.cli import main
+
+main()

@@ -1,0 +1,73 @@
+"""Ctrl-C and wall-clock alarms while the code under test runs.
+
+A signal handler that raised would raise inside a server, whose bare `except` could swallow it. So while a cluster is
+alive the handlers set a flag that step points and the event loop poll, and the exception comes up in the test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from tester.run import Run
+
+__all__ = ["WallTimeout", "deferred", "limit_wall_time"]
+
+
+class WallTimeout(AssertionError):
+    """The test took more wall time than it may."""
+
+
+_active: list[Run] = []
+
+
+@contextlib.contextmanager
+def deferred(run: Run) -> Iterator[None]:
+    """While `run` is on, Ctrl-C is raised in the test, not in the code under test; a second one is raised at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed = False
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed or not _interrupt(KeyboardInterrupt()):
+            raise KeyboardInterrupt
+        pressed = True
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    _active.append(run)
+    try:
+        yield
+    finally:
+        _active.pop()
+        signal.signal(signal.SIGINT, before)
+
+
+def limit_wall_time(seconds: float) -> Callable[[], None]:
+    """After `seconds` of wall time the test fails; the returned function lifts the limit."""
+
+    def on_alarm(number: int, frame: FrameType | None) -> None:
+        error = WallTimeout(f"the test took more than {seconds:g} s of wall time")
+        if not _interrupt(error):
+            raise error
+
+    before = signal.signal(signal.SIGALRM, on_alarm)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def lift() -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+    return lift
+
+
+def _interrupt(error: BaseException) -> bool:
+    for run in reversed(_active):
+        for cluster in reversed(run.clusters):
+            cluster.coordinator.interrupt(error)
+            return True
+    return False

@@ -1,0 +1,124 @@
+"""Raft's safety rules, checked on the wire while the run goes on, without help from the code under test.
+
+    journal events --observe--> the first broken rule ends the run, in one sentence with its paper section
+
+Each rule is stated so that no correct Raft can break it. Code under test that uses other messages than the paper's is
+not judged by the rules that read those messages.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from labrpc.codec import CodecError, Record, decode_record
+from labrpc.errors import InvariantViolation
+from labrpc.journal import Dropped, Sent
+from labrpc.virtual.coordinator import Coordinator
+from tester.probe import VoteProbe
+
+__all__ = ["RaftInvariants"]
+
+_VOTE_FIELDS = {"term", "candidate_id", "last_log_index", "last_log_term"}
+
+
+class RaftInvariants:
+    """A listener of a journal.
+
+    Args:
+        coordinator: the run; a violation ends it.
+        probe: answers whether a vote was saved before it was sent.
+    """
+
+    def __init__(self, coordinator: Coordinator, probe: VoteProbe) -> None:
+        self._coordinator = coordinator
+        self._probe = probe
+        self._votes: dict[tuple[str, int], int] = {}
+        """(server, term) -> the candidate it voted for."""
+        self._leaders: dict[int, str] = {}
+        """term -> the server that led it."""
+        self._terms: dict[str, tuple[int, int, int]] = {}
+        """server -> (incarnation, highest term it sent, highest term that earlier incarnations sent)."""
+        self._vote_requests: dict[int, Record] = {}
+        """Vote requests not yet answered, by message number."""
+
+    def observe(self, event: Any) -> None:
+        """Takes in one event of the journal.
+
+        Raises:
+            InvariantViolation: in the test, through the coordinator.
+        """
+        kind = type(event)
+        if kind is Sent:
+            if event.method.startswith("Raft."):
+                self._on_message(event)
+        elif kind is Dropped:
+            self._vote_requests.pop(event.message, None)
+
+    def _on_message(self, event: Sent) -> None:
+        body = _body(event.payload)
+        if body is None:
+            return
+        term = body.fields.get("term")
+        if type(term) is not int:
+            return
+        self._check_term(event.source, event.incarnation, term)
+        method = event.method
+        if event.reply_to:
+            request = self._vote_requests.pop(event.reply_to, None)
+            if request is not None and body.fields.get("vote_granted") is True:
+                self._check_vote(event.source, request.term, request.candidate_id, request)
+        elif method == "Raft.request_vote":
+            understood = _VOTE_FIELDS <= body.fields.keys() and type(body.candidate_id) is int
+            if understood and not body.fields.get("pre_vote"):
+                self._vote_requests[event.message] = body
+                # A candidate votes for itself before it asks others (§5.2).
+                self._check_vote(event.source, term, int(event.source), None)
+        elif method in ("Raft.append_entries", "Raft.install_snapshot"):
+            self._check_leader(event.source, term)
+
+    def _check_term(self, server: str, incarnation: int, term: int) -> None:
+        known, highest, floor = self._terms.get(server, (incarnation, 0, 0))
+        if incarnation > known:
+            known, floor, highest = incarnation, max(floor, highest), 0
+        if incarnation == known:
+            self._terms[server] = (known, max(highest, term), floor)
+            if term < floor:
+                self._violation(
+                    f"server {server} came back from its crash in term {term}, but had sent term {floor} before it "
+                    "(Fig. 2: current_term is on stable storage before any message carries it)"
+                )
+
+    def _check_vote(self, server: str, term: int, candidate: int, request: Record | None) -> None:
+        earlier = self._votes.setdefault((server, term), candidate)
+        if earlier != candidate:
+            self._violation(
+                f"server {server} voted for {earlier} and for {candidate} in term {term} (§5.2: at most one vote per term)"
+            )
+        if request is None or candidate == int(server):
+            return
+        rival = self._probe.rival_that_wins(int(server), candidate, request)
+        if rival is not None:
+            self._violation(
+                f"server {server} answered before it had saved: it granted {candidate} its vote in term {term}, and "
+                f"restarted from what is durable it would vote for {rival} too "
+                "(Fig. 2: persistent state is updated before responding to RPCs)"
+            )
+
+    def _check_leader(self, server: str, term: int) -> None:
+        leader = self._leaders.setdefault(term, server)
+        if leader != server:
+            self._violation(f"servers {leader} and {server} both lead term {term} (§5.2: at most one leader per term)")
+
+    def _violation(self, text: str) -> None:
+        self._coordinator.fail(InvariantViolation(f"{text} at {self._coordinator.now / 1e9:.3f} s"))
+
+
+@lru_cache(maxsize=4096)
+def _body(payload: bytes) -> Record | None:
+    """A message's fields; None if it is no message. Heartbeats repeat, so decoded ones are kept."""
+    try:
+        body = decode_record(payload)
+    except CodecError:
+        return None
+    return body if isinstance(body, Record) else None

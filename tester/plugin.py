@@ -1,0 +1,278 @@
+"""The pytest plugin: seeds, runs, worlds, and the report of a failing run.
+
+    pytest -m 2A                                  one run of each test of part 2A, under a fresh seed
+    pytest -m 2A --runs 100 -n 2                  100 seeds, on two processes
+    pytest 'tests/…::test_re_election' --seed 7   that run again, event for event
+    pytest -m 2A --servers processes              each server in a process of its own: the same runs
+
+Run k (from 0) of a test has seed S + k, where S is --seed. Test ids carry the run's number, never the seed, so that
+editors and xdist collect the same ids each time.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+import signal
+import threading
+import traceback
+import warnings
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labrpc.errors import UsageError
+from tester import determinism, interrupts, report
+from tester.parts import PARTS
+from tester.raft_cluster import RaftCluster
+from tester.run import CLOCKS, SERVERS, Options, Run, parse_seed
+
+__all__ = ["LabWarning"]
+
+_SEED_BITS = 48
+_options_key = pytest.StashKey[Options]()
+_seed_key = pytest.StashKey[int]()
+_run_key = pytest.StashKey[Run]()
+_lift_key = pytest.StashKey[Any]()
+
+
+class LabWarning(UserWarning):
+    """What the lab warns of in the code under test."""
+
+
+# ------------------------------------------------------------------ command line
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("raftlab", "raftlab: seeds, runs and worlds")
+    group.addoption("--seed", metavar="N", help="run under this seed (decimal or 0x…); run k of a test has seed N + k. "
+                    "Without it a fresh one is drawn and shown in the header")  # fmt: skip
+    group.addoption("--runs", metavar="N", default="1", help="run each graded test under N seeds (default 1)")
+    group.addoption("--clock", metavar="virtual|real", default="virtual", help=f"{' or '.join(CLOCKS)} (default virtual)")
+    group.addoption("--servers", metavar="threads|processes", default="threads",
+                    help=f"{' or '.join(SERVERS)} (default threads); the same seed gives the same run in both")  # fmt: skip
+    group.addoption("--solution", metavar="DIR", help="test the raft/ and kvraft/ in DIR instead of this repository's")
+    group.addoption("--stalls", metavar="on|off", default="on", help="off: never preempt a thread (default on)")
+    group.addoption("--check-determinism", action="store_true",
+                    help="run each seed a second time, in another process, and name the first event that differs")  # fmt: skip
+    group.addoption("--journal", metavar="DIR", help="write each run's journal into DIR")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, title in PARTS.items():
+        config.addinivalue_line("markers", f"{name}: part {name}, {title}")
+    config.addinivalue_line("markers", "points(n): what a graded test is worth")
+    option = config.option
+    try:
+        if option.seed is None:
+            option.seed = str(secrets.randbits(_SEED_BITS))  # workers of xdist are sent this value
+        config.stash[_seed_key] = parse_seed(str(option.seed))
+        config.stash[_options_key] = options = Options(
+            clock=option.clock,
+            servers=option.servers,
+            solution=None if option.solution is None else Path(option.solution),
+            stalls=_switch("--stalls", option.stalls),
+        )
+        if not (str(option.runs).isdigit() and int(option.runs) > 0):
+            raise UsageError(f"--runs {option.runs} is not a number of runs; give 1 or more")
+        if option.solution is not None:
+            options.bundle()
+        if option.journal is not None:
+            Path(option.journal).mkdir(parents=True, exist_ok=True)
+    except (UsageError, OSError) as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _switch(name: str, value: str) -> bool:
+    if value not in ("on", "off"):
+        raise UsageError(f"{name} {value} is neither on nor off")
+    return value == "on"
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    options = config.stash[_options_key]
+    runs = int(config.option.runs)
+    solution = f"; code under test: {options.solution}" if options.solution else ""
+    times = "one run" if runs == 1 else f"{runs} runs"
+    return (
+        f"raftlab: --seed {config.stash[_seed_key]}; {times} of each graded test; {options.clock} clock, "
+        f"servers as {options.servers}{solution}"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    runs = int(metafunc.config.option.runs)
+    if "run_number" in metafunc.fixturenames and runs > 1:
+        metafunc.parametrize("run_number", range(runs), ids=[f"run{number}" for number in range(runs)])
+
+
+# ------------------------------------------------------------------ fixtures
+
+
+@pytest.fixture
+def run_number() -> int:
+    """Which run of its test this is, from 0; --runs makes more than one."""
+    return 0
+
+
+@pytest.fixture
+def lab_run(request: pytest.FixtureRequest, run_number: int) -> Iterator[Run]:
+    """This test's run: its seed, its world, its clusters."""
+    config = request.config
+    run = Run(config.stash[_seed_key] + run_number, config.stash[_options_key])
+    request.node.stash[_run_key] = run
+    with interrupts.deferred(run):
+        yield run
+        run.close()
+
+
+@pytest.fixture
+def raft_cluster(lab_run: Run) -> Any:
+    """Builds a Raft cluster: `raft_cluster(servers=3, reliable=True)`."""
+
+    def build(servers: int, **options: Any) -> RaftCluster:
+        return RaftCluster(lab_run, servers, **options)
+
+    return build
+
+
+# ------------------------------------------------------------------ running
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    failed: BaseException | None = None
+    result = None
+    try:
+        result = yield
+    except Exception as error:
+        failed = error
+    run = item.stash.get(_run_key, None)
+    if run is not None and run.clusters:
+        _keep_journals(item, run)
+        if item.config.option.check_determinism:
+            _check_determinism(item, run)
+        for text in run.warnings if failed is None else ():
+            warnings.warn(LabWarning(text), stacklevel=1)
+    if failed is not None:
+        raise failed
+    return result
+
+
+def _keep_journals(item: pytest.Item, run: Run) -> None:
+    item.user_properties.append(("seed", str(run.seed)))
+    item.user_properties.append(("journal_hash", run.journal_hash))
+    folder = item.config.option.journal
+    if folder is not None:
+        for number, cluster in enumerate(run.clusters):
+            with (Path(folder) / determinism.JOURNAL_FILE.format(number=number)).open("wb") as file:
+                cluster.journal.write(file)
+
+
+def _check_determinism(item: pytest.Item, run: Run) -> None:
+    again = determinism.journal_of_replay(_arguments(item, run), item.config.rootpath)
+    for cluster, journal in zip(run.clusters, again, strict=False):
+        difference = determinism.first_difference(cluster.journal, journal)
+        if difference:
+            raise AssertionError(f"seed {run.seed} is not the same run twice: {difference}")
+    if len(again) != len(run.clusters):
+        raise AssertionError(f"seed {run.seed} made {len(run.clusters)} clusters, and {len(again)} the second time")
+
+
+def _arguments(item: pytest.Item, run: Run) -> list[str]:
+    """What to give pytest to have this run again."""
+    test = item.nodeid.partition("[")[0]
+    fixed = getattr(item, "callspec", None)
+    if fixed is not None and set(fixed.params) - {"run_number"}:
+        test = item.nodeid
+    arguments = [test, "--seed", str(run.seed)]
+    options = run.options
+    if options.servers != "threads":
+        arguments += ["--servers", options.servers]
+    if options.solution is not None:
+        arguments += ["--solution", str(options.solution)]
+    if not options.stalls:
+        arguments += ["--stalls", "off"]
+    return arguments
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    result = yield
+    run = item.stash.get(_run_key, None)
+    if run is None or call.when != "call" or call.excinfo is None or not result.failed:
+        return result
+    error = call.excinfo.value
+    place = _place(item, call.excinfo)
+    replay = "pytest " + shlex.join(_arguments(item, run))
+    text = report.failure_text(run, error, test=item.name, place=place, replay=replay, colour=_colour(item.config))
+    if not isinstance(error, AssertionError):  # the harness's fault, or the test's own: the stack matters
+        text += "\n" + "".join(traceback.format_exception(error))
+    result.longrepr = _Report(text, report.verdict(error), place)
+    return result
+
+
+class _Report:
+    """A failing run's report, as pytest prints it: whole below, its verdict in the short summary."""
+
+    def __init__(self, text: str, verdict: str, place: str) -> None:
+        path, _, line = place.rpartition(":")
+        self.text = text
+        self.reprcrash = _Crash(path, int(line or 0), verdict)
+
+    def toterminal(self, terminal: Any) -> None:
+        terminal.write(self.text)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class _Crash:
+    def __init__(self, path: str, lineno: int, message: str) -> None:
+        self.path, self.lineno, self.message = path, lineno, message
+
+
+def _place(item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) -> str:
+    """file:line of the statement of the test's own file that was running."""
+    line = 0
+    for entry in excinfo.traceback:
+        if str(entry.path) == str(item.path):
+            line = entry.lineno + 1
+    try:
+        path = item.path.relative_to(item.config.rootpath)
+    except ValueError:
+        path = item.path
+    return f"{path}:{line}"
+
+
+def _colour(config: pytest.Config) -> bool:
+    if config.option.color == "no":
+        return False
+    return config.option.color == "yes" or report.wants_colour()
+
+
+# ------------------------------------------------------------------ pytest-timeout: wall time
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool | None:
+    if _run_key not in item.stash and "lab_run" not in getattr(item, "fixturenames", ()):
+        return None
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
+        return None
+    item.stash[_lift_key] = interrupts.limit_wall_time(settings.timeout)
+    return True
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_timeout_cancel_timer(item: pytest.Item) -> bool | None:
+    lift = item.stash.get(_lift_key, None)
+    if lift is None:
+        return None
+    del item.stash[_lift_key]
+    lift()
+    return True

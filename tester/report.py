@@ -1,0 +1,91 @@
+"""What a failing run shows: the verdict in a sentence, the seed, the timeline, the servers' own lines, how to replay it."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+from collections import deque
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.rule import Rule
+from rich.text import Text
+
+from labrpc.journal import Printed, Reported
+from labrpc.virtual.coordinator import CodeFault
+from tester.run import Run
+from tester.timeline import terminal
+
+__all__ = ["failure_text", "verdict"]
+
+_OUTPUT_LINES = 20
+
+
+def verdict(error: BaseException) -> str:
+    """What failed, in one sentence."""
+    text = str(error).strip() or type(error).__name__
+    first = text.splitlines()[0]
+    return first if isinstance(error, AssertionError) else f"{type(error).__name__}: {first}"
+
+
+def failure_text(run: Run, error: BaseException, *, test: str, place: str, replay: str, colour: bool) -> str:
+    """The whole report of a failing run, for the terminal.
+
+    Args:
+        test: the test's name.
+        place: file:line of the test's statement that was running.
+        replay: the command that runs it again.
+        colour: whether escape sequences for colour are wanted.
+    """
+    width = max(80, min(shutil.get_terminal_size((110, 40)).columns, 160))
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False, legacy_windows=False)
+    console.print(Text(verdict(error), style="bold red"))
+    console.print()
+    facts = [("test", f"{test} at {place}"), ("seed", str(run.seed))]
+    if run.clusters:
+        cluster = run.clusters[-1]
+        facts.append(("virtual time", f"{cluster.now:.6f} s"))
+        facts.append(("journal", f"{len(cluster.journal)} events, hash {run.journal_hash}"))
+    for title, text in facts:
+        console.print(f"[bold]{title:>12}[/]  {escape(text)}")
+    console.print(f"[bold]{'replay':>12}[/]  ", Text(replay, style="bold"), sep="", soft_wrap=True)
+    for cluster in run.clusters[-1:]:
+        events = list(deque(cluster.journal, maxlen=200_000))
+        detail = error.detail if isinstance(error, CodeFault) else ""
+        if detail:
+            _section(console, "where it happened")
+            console.print(Text(detail), soft_wrap=True)
+        _section(console, "timeline: role (F follower, C candidate, L leader) and term, then what it does")
+        console.print(terminal.render(events))
+        _print_output(console, events)
+    for warning in run.warnings:
+        console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
+    return out.getvalue().rstrip() + "\n"
+
+
+def _print_output(console: Console, events: list[Any]) -> None:
+    lines = [event for event in events if isinstance(event, (Printed, Reported))]
+    printed = [event for event in lines if isinstance(event, Printed)]
+    if not printed:
+        return
+    shown = printed[-_OUTPUT_LINES:]
+    more = f", the last {len(shown)} of {len(printed)} lines" if len(printed) > len(shown) else ""
+    _section(console, f"what the servers printed{more}")
+    for event in shown:
+        console.print(Text(f"{event.at / 1e9:10.4f}  {event.host:>3}  {event.text}"), soft_wrap=True)
+
+
+def _section(console: Console, title: str) -> None:
+    console.print()
+    console.print(Rule(Text(title, style="bold"), align="left", style="dim"))
+
+
+def wants_colour() -> bool:
+    """Whether the terminal takes colour and the user has not said no (NO_COLOR)."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return sys.__stdout__ is not None and sys.__stdout__.isatty()

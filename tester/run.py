@@ -1,0 +1,161 @@
+"""One run of one test: its seed, the world it runs in, and the clusters it builds.
+
+    Options (command line) + seed --> Run --> Cluster(s) --> journal hash, warnings, failure
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labrpc.errors import UsageError
+from labrpc.streams import Overrides, Streams
+from labrpc.virtual.coordinator import Disturbance, MachineFactory
+from labrpc.virtual.loader import CodeBundle
+from labrpc.virtual.machines import InProcessMachines
+from labrpc.virtual.processes import STEP_WALL_LIMIT_S, Nursery, ProcessMachines
+
+if TYPE_CHECKING:
+    from tester.cluster import Cluster
+
+__all__ = ["CLOCKS", "PROGRAMS", "SERVERS", "Options", "Run", "parse_seed", "reference_root"]
+
+CLOCKS = ("virtual", "real")
+SERVERS = ("threads", "processes")
+
+PROGRAMS = Path(__file__).parent / "programs"
+
+
+def reference_root() -> Path:
+    """The folder that holds this installation's own raft/ and kvraft/."""
+    spec = importlib.util.find_spec("raft")
+    if spec is None or spec.origin is None:
+        raise UsageError("no raft package is installed here; name one with --solution DIR")
+    return Path(spec.origin).parent.parent
+
+
+def parse_seed(text: str) -> int:
+    """A seed as written on a command line, decimal or 0x…
+
+    Raises:
+        UsageError: it is neither, or negative.
+    """
+    try:
+        seed = int(text, 0)
+    except ValueError:
+        raise UsageError(f"--seed {text} is not a number; write it in decimal or as 0x…") from None
+    if seed < 0:
+        raise UsageError(f"--seed {text} is negative; seeds are 0 or more")
+    return seed
+
+
+@dataclass(frozen=True)
+class Options:
+    """The world that runs take place in.
+
+    Attributes:
+        clock, servers: the two switches; see `CLOCKS` and `SERVERS`.
+        solution: the folder with the code under test; None is this repository's own.
+        stalls: False switches preemption off.
+        programs: more program modules by name, for tests of the harness itself.
+        step_wall_limit_s: wall time a child process may take for one step.
+    """
+
+    clock: str = "virtual"
+    servers: str = "threads"
+    solution: Path | None = None
+    stalls: bool = True
+    programs: Mapping[str, Path] = field(default_factory=dict)
+    step_wall_limit_s: float = STEP_WALL_LIMIT_S
+
+    def __post_init__(self) -> None:
+        if self.clock not in CLOCKS:
+            raise UsageError(f"--clock {self.clock} is not one of {', '.join(CLOCKS)}")
+        if self.servers not in SERVERS:
+            raise UsageError(f"--servers {self.servers} is not one of {', '.join(SERVERS)}")
+        if self.clock == "real":
+            raise UsageError("--clock real is not there yet: run with --clock virtual")
+        if self.servers == "processes" and not hasattr(os, "fork"):
+            raise UsageError("--servers processes needs fork(); run with --servers threads on this system")
+        if self.solution is not None and not self.solution.is_dir():
+            raise UsageError(f"--solution {self.solution} is not a folder; name the one that holds raft/ and kvraft/")
+
+    def bundle(self) -> CodeBundle:
+        """The code under test and the programs around it, compiled; cached for this process.
+
+        Raises:
+            UsageError: the solution holds no server package.
+        """
+        root = (self.solution or reference_root()).resolve()
+        return _bundle(root, tuple(sorted(self.programs.items())))
+
+
+@functools.lru_cache(maxsize=8)
+def _bundle(root: Path, extra: tuple[tuple[str, Path], ...]) -> CodeBundle:
+    programs = {f"tester.programs.{path.stem}": path for path in sorted(PROGRAMS.glob("*.py")) if path.stem != "__init__"}
+    programs.update(extra)
+    return CodeBundle.build(root, programs)
+
+
+@functools.cache
+def _nursery() -> Nursery:
+    return Nursery()
+
+
+class Run:
+    """One run under one seed.
+
+    Args:
+        seed: the run is a function of it, the test and the code under test.
+        overrides: random decisions to replace.
+    """
+
+    def __init__(self, seed: int, options: Options | None = None, *, overrides: Overrides | None = None) -> None:
+        self.seed = seed
+        self.options = options or Options()
+        self.overrides = overrides
+        self.clusters: list[Cluster] = []
+
+    def streams(self) -> Streams:
+        """The root of the next cluster's random streams: the first cluster's are the seed's own."""
+        root = Streams(self.seed, self.overrides)
+        return root.sub(f"cluster-{len(self.clusters)}") if self.clusters else root
+
+    def disturbance(self, streams: Streams) -> Disturbance:
+        return Disturbance(streams, stalls=self.options.stalls)
+
+    def machines(self) -> MachineFactory:
+        """Where this run's hosts are made."""
+        bundle = self.options.bundle()
+        if self.options.servers == "threads":
+            return InProcessMachines(bundle)
+        return ProcessMachines(bundle, _nursery(), cpu=_own_cpu(), wall_limit_s=self.options.step_wall_limit_s)
+
+    @property
+    def journal_hash(self) -> str:
+        """The journal's hash; with several clusters theirs, joined by +; "" before the first."""
+        return "+".join(cluster.journal.digest() for cluster in self.clusters)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the lab warns of in the code under test."""
+        return [text for cluster in self.clusters for text in cluster.coordinator.warnings]
+
+    def close(self) -> None:
+        """Ends all its clusters."""
+        for cluster in self.clusters:
+            cluster.close()
+
+
+def _own_cpu() -> int | None:
+    """The CPU for this process and its children: parallel test workers take different ones."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    cpus = sorted(os.sched_getaffinity(0))
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return cpus[int(worker) % len(cpus)] if worker.isdigit() else cpus[0]
