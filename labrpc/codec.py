@@ -29,6 +29,7 @@ _MESSAGE, _TUPLE, _BIG_INT, _ENUM, _DICT = 1, 2, 3, 4, 5
 
 _NATIVE = frozenset({type(None), bool, float, str, bytes})
 _LOW, _HIGH = -(2**63), 2**64
+_LEVELS = 100  # what `encode` takes, `decode` must manage on any stack: it needs three frames a level
 
 _encoder = Encoder()
 
@@ -65,19 +66,27 @@ class Registry:
     def _extension(self, code: int, data: memoryview) -> Any:
         if code == _MESSAGE:
             name, fields = self.decoder.decode(data)
+            cls = self._known(name, is_enum=False)
             try:
-                return self._known(name)(**fields)
-            except TypeError as error:
+                return cls(**fields)
+            except RecursionError:
+                raise
+            except Exception as error:  # also what its __post_init__ makes of fields that it did not expect
                 raise CodecError(f"message {name} does not fit its class: {error}") from None
         if code == _ENUM:
             name, member = self.decoder.decode(data)
-            return self._known(name)[member]
+            try:
+                return self._known(name, is_enum=True)[member]
+            except KeyError:
+                raise CodecError(f"enum {name} has no member {member}") from None
         return _builtin(code, data, self.decoder)
 
-    def _known(self, name: str) -> Any:
+    def _known(self, name: str, *, is_enum: bool) -> Any:
         cls = self.types.get(name)
         if cls is None:
             raise CodecError(f"message type {name} is not registered here; mark its class with @message")
+        if issubclass(cls, enum.Enum) is not is_enum:
+            raise CodecError(f"message type {name} is {'no enum' if is_enum else 'an enum'} here")
         return cls
 
 
@@ -98,7 +107,8 @@ class Record:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Record) and (self.type_name, self.fields) == (other.type_name, other.fields)
 
-    __hash__ = None  # type: ignore[assignment]
+    def __hash__(self) -> int:
+        return hash((self.type_name, *self.fields))  # the names alone: a dict's key may be a message with a list in it
 
     def __repr__(self) -> str:
         return f"{self.type_name}({', '.join(f'{name}={value!r}' for name, value in self.fields.items())})"
@@ -119,13 +129,18 @@ def message(cls: type[T]) -> type[T]:
     """Class decorator: registers a dataclass or an enum for the wire, under its name.
 
     Raises:
-        UsageError: `cls` is neither, or has a field that its constructor does not take, or its name is taken.
+        UsageError: `cls` is neither, or its fields are not what its constructor takes, or its name is taken.
     """
     fields: tuple[str, ...] = ()
+    if issubclass(cls, enum.Flag):
+        raise UsageError(f"@message cannot take {cls.__name__}: a combination of flags has no name; use enum.Enum or an int")
     if not issubclass(cls, enum.Enum):
         declared = cls.__dict__.get("__dataclass_fields__")
         if declared is None:
             raise UsageError(f"@message needs a dataclass or an enum: put @dataclass under @message on {cls.__name__}")
+        for field in declared.values():
+            if field._field_type.name == "_FIELD_INITVAR":
+                raise UsageError(f"InitVar {field.name} of message {cls.__name__} is not kept and could not be decoded")
         real = [f for f in declared.values() if f._field_type.name == "_FIELD"]
         for field in real:
             if not field.init:
@@ -143,13 +158,15 @@ def encode(value: Any) -> bytes:
         CodecError: some part of it cannot travel; the text names the part, its type and what to use instead.
     """
     try:
-        return _encoder.encode(_plain(value))
+        return _encoder.encode(_plain(value, _LEVELS))
     except _CannotTravel as error:
         raise CodecError(f"cannot encode {_locate(value) or 'value'}: {error}") from None
-    except RecursionError:
-        raise CodecError("cannot encode a value that is nested too deeply or contains itself") from None
+    except (_TooDeep, RecursionError):
+        raise CodecError(f"cannot encode a value that is nested more than {_LEVELS} deep or contains itself") from None
     except (UnicodeEncodeError, OverflowError, ValueError) as error:
         raise CodecError(f"cannot encode value: {error}") from None
+    except AttributeError as error:  # a message whose field was deleted, or never set
+        raise CodecError(f"cannot encode a message without all of its fields: {error}") from None
 
 
 def decode(data: bytes) -> Any:
@@ -170,30 +187,37 @@ class _CannotTravel(Exception):
     pass
 
 
-def _plain(value: Any) -> Any:
-    """`value` with everything that MessagePack lacks wrapped in an extension."""
+class _TooDeep(Exception):
+    pass
+
+
+def _plain(value: Any, levels: int) -> Any:
+    """`value` with everything that MessagePack lacks wrapped in an extension; at most `levels` containers deep."""
     kind = type(value)
     if kind in _NATIVE:
         return value
     if kind is int:
         return value if _LOW <= value < _HIGH else Ext(_BIG_INT, b"%x" % value)
+    if not levels:
+        raise _TooDeep
+    levels -= 1
     if kind is list:
-        return [_plain(item) for item in value]
+        return [_plain(item, levels) for item in value]
     wire = getattr(kind, "__wire__", None)
     if wire is not None and wire.cls is kind:
         if isinstance(value, enum.Enum):
             return Ext(_ENUM, _encoder.encode([wire.name, value.name]))
-        return Ext(_MESSAGE, _encoder.encode([wire.name, {f: _plain(getattr(value, f)) for f in wire.fields}]))
+        return Ext(_MESSAGE, _encoder.encode([wire.name, {f: _plain(getattr(value, f), levels) for f in wire.fields}]))
     if kind is tuple:
-        return Ext(_TUPLE, _encoder.encode([_plain(item) for item in value]))
+        return Ext(_TUPLE, _encoder.encode([_plain(item, levels) for item in value]))
     if kind is Record:
-        return Ext(_MESSAGE, _encoder.encode([value.type_name, {f: _plain(v) for f, v in value.fields.items()}]))
+        return Ext(_MESSAGE, _encoder.encode([value.type_name, {f: _plain(v, levels) for f, v in value.fields.items()}]))
     if kind is EnumRecord:
         return Ext(_ENUM, _encoder.encode([value.type_name, value.member]))
     if kind is dict:
         if all(type(key) is str for key in value):
-            return {key: _plain(item) for key, item in value.items()}
-        return Ext(_DICT, _encoder.encode([[_plain(key), _plain(item)] for key, item in value.items()]))
+            return {key: _plain(item, levels) for key, item in value.items()}
+        return Ext(_DICT, _encoder.encode([[_plain(key, levels), _plain(item, levels)] for key, item in value.items()]))
     raise _CannotTravel(_advice(kind))
 
 
@@ -210,18 +234,27 @@ def _advice(kind: type) -> str:
 
 
 def _locate(value: Any, path: str = "") -> str | None:
-    """Where in `value` the first part that cannot travel is, e.g. `AppendEntriesArgs.entries[3].command`."""
+    """Where in `value` the first part that cannot travel is, e.g. `AppendEntriesArgs.entries[3].command`.
+
+    It looks at the parts in the order in which `_plain` does, so that both mean the same part.
+    """
     kind = type(value)
     wire = getattr(kind, "__wire__", None)
     parts: list[tuple[str, Any]] = []
     if wire is not None and wire.cls is kind:
         path = path or wire.name
         parts = [(f"{path}.{name}", getattr(value, name)) for name in wire.fields]
+    elif kind is Record:
+        path = path or value.type_name
+        parts = [(f"{path}.{name}", item) for name, item in value.fields.items()]
     elif kind in (list, tuple):
+        path = path or "value"
         parts = [(f"{path}[{n}]", item) for n, item in enumerate(value)]
     elif kind is dict:
-        parts = [(f"{path} key", key) for key in value] + [(f"{path}[{key!r}]", item) for key, item in value.items()]
-    elif kind is not int and kind not in _NATIVE:
+        path = path or "value"
+        for key, item in value.items():
+            parts += [(f"{path} key", key), (f"{path}[{key!r}]", item)]
+    elif kind is not int and kind is not EnumRecord and kind not in _NATIVE:
         return path or "value"
     for where, part in parts:
         found = _locate(part, where)
@@ -231,6 +264,8 @@ def _locate(value: Any, path: str = "") -> str | None:
 
 
 def _decode(data: bytes, decoder: Decoder[Any]) -> Any:
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise CodecError(f"decode takes bytes, not {type(data).__name__}")
     try:
         return decoder.decode(data)
     except msgspec.MsgspecError as error:

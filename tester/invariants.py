@@ -13,7 +13,7 @@ from typing import Any
 
 from labrpc.codec import CodecError, Record, decode_record
 from labrpc.errors import InvariantViolation
-from labrpc.journal import Dropped, Sent
+from labrpc.journal import Delivered, Dropped, Sent
 from labrpc.virtual.coordinator import Coordinator
 from tester.probe import VoteProbe
 
@@ -28,11 +28,13 @@ class RaftInvariants:
     Args:
         coordinator: the run; a violation ends it.
         probe: answers whether a vote was saved before it was sent.
+        servers: the cluster's size.
     """
 
-    def __init__(self, coordinator: Coordinator, probe: VoteProbe) -> None:
+    def __init__(self, coordinator: Coordinator, probe: VoteProbe, servers: int) -> None:
         self._coordinator = coordinator
         self._probe = probe
+        self._servers = servers
         self._votes: dict[tuple[str, int], int] = {}
         """(server, term) -> the candidate it voted for."""
         self._leaders: dict[int, str] = {}
@@ -41,6 +43,12 @@ class RaftInvariants:
         """server -> (incarnation, highest term it sent, highest term that earlier incarnations sent)."""
         self._vote_requests: dict[int, Record] = {}
         """Vote requests not yet answered, by message number."""
+        self._candidacies: dict[str, Record] = {}
+        """Each server's latest vote request."""
+        self._votes_sent: dict[int, tuple[str, int, str]] = {}
+        """(candidate, term, voter) of votes in flight, by message number."""
+        self._votes_won: dict[tuple[str, int], set[str]] = {}
+        """(candidate, term) -> the servers whose votes have reached it."""
 
     def observe(self, event: Any) -> None:
         """Takes in one event of the journal.
@@ -52,8 +60,14 @@ class RaftInvariants:
         if kind is Sent:
             if event.method.startswith("Raft."):
                 self._on_message(event)
+        elif kind is Delivered:
+            vote = self._votes_sent.pop(event.message, None)
+            if vote is not None:
+                candidate, term, voter = vote
+                self._votes_won.setdefault((candidate, term), set()).add(voter)
         elif kind is Dropped:
             self._vote_requests.pop(event.message, None)
+            self._votes_sent.pop(event.message, None)
 
     def _on_message(self, event: Sent) -> None:
         body = _body(event.payload)
@@ -67,13 +81,16 @@ class RaftInvariants:
         if event.reply_to:
             request = self._vote_requests.pop(event.reply_to, None)
             if request is not None and body.fields.get("vote_granted") is True:
-                self._check_vote(event.source, request.term, request.candidate_id, request)
+                self._votes_sent[event.message] = (event.target, request.term, event.source)
+                self._check_vote(event.source, request.term, request.candidate_id)
+                self._check_vote_saved(event.source, request)
         elif method == "Raft.request_vote":
             understood = _VOTE_FIELDS <= body.fields.keys() and type(body.candidate_id) is int
             if understood and not body.fields.get("pre_vote"):
                 self._vote_requests[event.message] = body
                 # A candidate votes for itself before it asks others (§5.2).
-                self._check_vote(event.source, term, int(event.source), None)
+                self._check_vote(event.source, term, int(event.source))
+                self._candidacies[event.source] = body
         elif method in ("Raft.append_entries", "Raft.install_snapshot"):
             self._check_leader(event.source, term)
 
@@ -89,26 +106,43 @@ class RaftInvariants:
                     "(Fig. 2: current_term is on stable storage before any message carries it)"
                 )
 
-    def _check_vote(self, server: str, term: int, candidate: int, request: Record | None) -> None:
+    def _check_vote(self, server: str, term: int, candidate: int) -> None:
         earlier = self._votes.setdefault((server, term), candidate)
         if earlier != candidate:
             self._violation(
                 f"server {server} voted for {earlier} and for {candidate} in term {term} (§5.2: at most one vote per term)"
             )
-        if request is None or candidate == int(server):
-            return
-        rival = self._probe.rival_that_wins(int(server), candidate, request)
+
+    def _check_vote_saved(self, server: str, request: Record) -> None:
+        rival = self._probe.rival_that_wins(int(server), request.candidate_id, request)
         if rival is not None:
             self._violation(
-                f"server {server} answered before it had saved: it granted {candidate} its vote in term {term}, and "
-                f"restarted from what is durable it would vote for {rival} too "
-                "(Fig. 2: persistent state is updated before responding to RPCs)"
+                f"server {server} answered before it had saved: it granted {request.candidate_id} its vote in term "
+                f"{request.term}, and restarted from what is durable it would vote for {rival} too "
+                "(Fig. 2: persistent state is updated on stable storage before responding to RPCs)"
             )
 
     def _check_leader(self, server: str, term: int) -> None:
-        leader = self._leaders.setdefault(term, server)
-        if leader != server:
+        leader = self._leaders.get(term)
+        if leader is None:
+            self._leaders[term] = server
+            self._check_leader_saved(server, term)
+        elif leader != server:
             self._violation(f"servers {leader} and {server} both lead term {term} (§5.2: at most one leader per term)")
+
+    def _check_leader_saved(self, server: str, term: int) -> None:
+        """A leader that needed its own vote must have saved it: else, after a crash, it may elect another in its term."""
+        request = self._candidacies.get(server)
+        if request is None or request.term != term:
+            return
+        if len(self._votes_won.get((server, term), ())) > self._servers // 2:
+            return  # the others' votes were enough
+        rival = self._probe.rival_that_wins(int(server), int(server), request)
+        if rival is not None:
+            self._violation(
+                f"server {server} leads term {term} without having saved its vote for itself: restarted from what is "
+                f"durable it would vote for {rival} in that term too (§5.2, Fig. 2: current_term and voted_for persist)"
+            )
 
     def _violation(self, text: str) -> None:
         self._coordinator.fail(InvariantViolation(f"{text} at {self._coordinator.now / 1e9:.3f} s"))

@@ -1,7 +1,8 @@
 """Asks a throwaway incarnation what a server would do if it crashed right now.
 
 Raft state is opaque to the judge, so it cannot read whether a vote was saved. It boots a server from the bytes that
-are durable at the moment of the reply, and has a rival ask for the same term's vote. A server that forgot grants it.
+are durable at this moment, and has a rival ask for the same term's vote. A server that forgot grants it. One that would
+grant it in any case, crash or not, breaks another rule and is left to that.
 The probe is no part of the run: it has no network, its own time, and no place in the journal.
 """
 
@@ -39,48 +40,72 @@ class VoteProbe:
         self._asked: dict[tuple[bytes, bytes, int], int | None] = {}
 
     def rival_that_wins(self, voter: int, candidate: int, args: Record) -> int | None:
-        """The rival of `candidate` that a restarted `voter` would vote for too, None if there is none.
+        """The rival of `candidate` that `voter`, had it crashed now, would vote for too; None if there is none.
 
-        `args` is the request that `voter` has just granted. Equal bytes and requests are asked only once.
+        `args` is the request that `voter` has granted to `candidate` (perhaps itself). Equal bytes are asked only once.
         """
         durable = self._coordinator.disk(str(voter)).durable
         question = (durable.raft_state, durable.snapshot, args.term)
         if question not in self._asked:
-            rivals = [server for server in range(self._servers) if server not in (voter, candidate)]
-            self._asked[question] = rivals[0] if rivals and self._votes_for(voter, rivals[0], args) else None
+            self._asked[question] = self._find_rival(voter, candidate, args)
         return self._asked[question]
 
-    def _votes_for(self, voter: int, rival: int, args: Record) -> bool:
-        fields = {**args.fields, "candidate_id": rival}
-        # The rival's log is as good as any: only the vote already given may refuse it.
-        fields.update(last_log_index=_LONGEST_LOG, last_log_term=args.term)
-        request = encode(Record(args.type_name, fields))
-        reply = self._ask(voter, request)
-        return isinstance(reply, Record) and bool(reply.fields.get("vote_granted")) and reply.fields.get("term") == args.term
+    def _find_rival(self, voter: int, candidate: int, args: Record) -> int | None:
+        others = [server for server in range(self._servers) if server not in (voter, candidate)]
+        if not others:
+            return None
+        rival = _request(args, others[0])
+        if not _grants(self._ask(voter, [rival])[-1], args.term):
+            return None
+        # Would it vote twice even without a crash between? Then saving is not what it forgot.
+        first = _request(args, others[-1] if candidate == voter else candidate)
+        if _grants(self._ask(voter, [first, _request(args, others[0])])[-1], args.term) and first != rival:
+            return None
+        return others[0]
 
-    def _ask(self, voter: int, request: bytes) -> Any:
+    def _ask(self, voter: int, requests: list[bytes]) -> list[Any]:
+        """The replies of a server booted from `voter`'s durable bytes to one vote request after the other."""
         name = str(voter)
         settings = self._coordinator.settings(name, 0)
         settings.mean_gap_steps = 0
         durable = self._coordinator.disk(name).durable
         config = encode({"me": voter, "servers": self._servers})
         ends = [str(server) for server in range(self._servers)]
+        replies: list[Any] = []
         machine = self._machines.create(settings)
         try:
             inbox: list[frames.InboxItem] = [
                 frames.Boot(self._program, ends, config, durable.raft_state, durable.snapshot),
-                frames.Request(1, "Raft.request_vote", request),
+                frames.Request(0, "Raft.request_vote", requests[0]),
             ]
             now: int | None = 0
             while now is not None and now <= _PATIENCE_NS:
                 effects, clock, wake = machine.step(now, QUANTUM_NS, inbox)
                 inbox = []
-                for effect in effects:
-                    if isinstance(effect, frames.Answer):
-                        return None if effect.payload is None else decode_record(effect.payload)
                 now = None if wake is None else max(wake, clock)
-        except CodecError:
-            return None
+                if any(isinstance(effect, frames.Answer) for effect in effects):
+                    replies += [_decoded(effect.payload) for effect in effects if isinstance(effect, frames.Answer)]
+                    if len(replies) == len(requests):
+                        return replies
+                    inbox = [frames.Request(len(replies), "Raft.request_vote", requests[len(replies)])]
+                    now = clock
         finally:
             machine.end()
+        return [None]
+
+
+def _request(args: Record, candidate: int) -> bytes:
+    """`args` as `candidate` would send it, with a log as good as any: only a vote already given may refuse it."""
+    fields = {**args.fields, "candidate_id": candidate, "last_log_index": _LONGEST_LOG, "last_log_term": args.term}
+    return encode(Record(args.type_name, fields))
+
+
+def _grants(reply: Any, term: int) -> bool:
+    return isinstance(reply, Record) and reply.fields.get("vote_granted") is True and reply.fields.get("term") == term
+
+
+def _decoded(payload: bytes | None) -> Any:
+    try:
+        return None if payload is None else decode_record(payload)
+    except CodecError:
         return None

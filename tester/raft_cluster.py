@@ -37,7 +37,7 @@ class RaftCluster(Cluster):
     def __init__(self, run: Run, servers: int, *, program: str = "tester.programs.raft_server", **options: Any) -> None:
         super().__init__(run, servers, program=program, **options)
         probe = VoteProbe(self.machines, self.coordinator, program, servers)
-        self.invariants = RaftInvariants(self.coordinator, probe)
+        self.invariants = RaftInvariants(self.coordinator, probe, servers)
         self.journal.listeners.append(self.invariants.observe)
         self.start_all()
 

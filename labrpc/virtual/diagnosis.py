@@ -19,9 +19,10 @@ LOCK_WAIT_LIMIT_NS = 2_000_000_000
 """How long an acquire without a timeout may wait before it counts as a deadlock."""
 
 
-def examine_acquire(host: Host, lock: Any) -> None:
+def examine_acquire(host: Host, lock: Any) -> bool:
     """Reports a deadlock if the running thread, about to wait for `lock`, closes a cycle of waiting threads.
 
+    Returns whether it did.
     A lock that some thread released without holding it is a signal between threads, not a lock: nobody owns it.
     """
     me = host.current
@@ -30,15 +31,15 @@ def examine_acquire(host: Host, lock: Any) -> None:
     while thread is not None and wanted is not None and not wanted.is_signal:
         owner = wanted.owner
         if owner is None:
-            return
+            return False
         chain.append((thread, wanted))
         if owner is me:
             break
         if any(owner is seen for seen, _ in chain):
-            return  # a cycle further on, reported when it closed
+            return False  # a cycle further on, reported when it closed
         thread, wanted = owner, owner.waits_for if hasattr(owner.waits_for, "owner") else None
     else:
-        return
+        return False
     if len(chain) == 1:
         text = f"thread {thread_name(me)} acquires {lock_name(host, lock)}, which it holds already"
     else:
@@ -47,6 +48,7 @@ def examine_acquire(host: Host, lock: Any) -> None:
         ]
         text = "; ".join(links)
     host.report("deadlock", text, where(host, me), describe_threads(host))
+    return True
 
 
 def overdue_acquire(host: Host, lock: Any) -> None:

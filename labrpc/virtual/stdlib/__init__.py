@@ -53,7 +53,7 @@ _FILLS: dict[str, _Fill] = {
     "secrets": lambda host, loader, module: randomness.secrets_namespace(),
     "sys": lambda host, loader, module: system.sys_namespace(host, loader, module),
     "threading": lambda host, loader, module: threading.namespace(host, module),
-    "time": lambda host, loader, module: time.namespace(),
+    "time": lambda host, loader, module: time.namespace(host),
     "traceback": lambda host, loader, module: terminal.traceback_namespace(),
     "uuid": lambda host, loader, module: randomness.uuid_namespace(host),
 }

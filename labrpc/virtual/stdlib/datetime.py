@@ -9,7 +9,8 @@ import datetime as real
 from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
-from labrpc.virtual.stdlib.time import time_ns
+from labrpc.virtual.stdlib.time import EPOCH_NS
+from labrpc.virtual.stdlib.waiting import current_host
 
 if TYPE_CHECKING:
     from typing import Self
@@ -47,7 +48,7 @@ class date(real.date, metaclass=_StandsFor):
 
     @classmethod
     def fromtimestamp(cls, timestamp: float, /) -> Self:
-        return cls.fromordinal(real.datetime.fromtimestamp(timestamp, real.timezone.utc).toordinal())
+        return cls.fromordinal(real.datetime.fromtimestamp(timestamp, real.UTC).toordinal())
 
     def __repr__(self) -> str:
         return f"datetime.{super().__repr__()}"
@@ -62,7 +63,7 @@ class datetime(real.datetime, metaclass=_StandsFor):
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> Self:
         now = _now()
-        return cls._of(now) if tz is None else cls._of(now.replace(tzinfo=real.timezone.utc).astimezone(tz))
+        return cls._of(now) if tz is None else cls._of(now.replace(tzinfo=real.UTC).astimezone(tz))
 
     @classmethod
     def utcnow(cls) -> Self:
@@ -74,7 +75,7 @@ class datetime(real.datetime, metaclass=_StandsFor):
 
     @classmethod
     def fromtimestamp(cls, timestamp: float, tz: tzinfo | None = None) -> Self:
-        moment = real.datetime.fromtimestamp(timestamp, real.timezone.utc if tz is None else tz)
+        moment = real.datetime.fromtimestamp(timestamp, real.UTC if tz is None else tz)
         return cls._of(moment.replace(tzinfo=None) if tz is None else moment)
 
     @classmethod
@@ -86,11 +87,11 @@ class datetime(real.datetime, metaclass=_StandsFor):
         return cls.combine(moment.date(), moment.timetz())
 
     def timestamp(self) -> float:
-        return super().timestamp() if self.tzinfo is not None else (self - _EPOCH) / timedelta(seconds=1)
+        return real.datetime.timestamp(self if self.tzinfo is not None else self.replace(tzinfo=real.UTC))
 
     def astimezone(self, tz: tzinfo | None = None) -> Self:
-        aware = self if self.tzinfo is not None else self.replace(tzinfo=real.timezone.utc)
-        return real.datetime.astimezone(aware, real.timezone.utc if tz is None else tz)
+        aware = self if self.tzinfo is not None else self.replace(tzinfo=real.UTC)
+        return real.datetime.astimezone(aware, real.UTC if tz is None else tz)
 
     def date(self) -> real.date:
         return date(self.year, self.month, self.day)
@@ -100,7 +101,7 @@ class datetime(real.datetime, metaclass=_StandsFor):
 
 
 def _now() -> real.datetime:
-    return _EPOCH + timedelta(microseconds=time_ns() // 1000)
+    return _EPOCH + timedelta(microseconds=(EPOCH_NS + current_host().monotonic_ns()) // 1000)
 
 
 date.min, date.max = (date(limit.year, limit.month, limit.day) for limit in (real.date.min, real.date.max))

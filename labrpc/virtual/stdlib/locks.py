@@ -1,6 +1,7 @@
-"""`Lock`, `RLock` and `Condition` as server code on a host sees them.
+r"""`Lock`, `RLock` and `Condition` as server code on a host sees them.
 
-    acquire: free? take it : wait-for graph examined, then parked in FIFO order ---> released: the first waiter tries again
+    acquire --free--> taken
+       \---held--> wait-for graph examined, parked in FIFO order --released--> the first that waits tries again
 
 As in CPython a released lock is free for whoever comes first, also for a thread that did not wait; a waiter that comes
 too late keeps its place at the head. Each lock knows its owner, so that `diagnosis` can say who waits for whom.
@@ -68,13 +69,14 @@ class _OwnedLock(HostObject):
         thread = host.current
         if thread is None:
             raise RuntimeError(f"{self!r} is held, and code outside the host's threads cannot wait for it")
-        forever = deadline is None
         waits_for: Any = self
-        if forever:
-            diagnosis.examine_acquire(host, self)
-            deadline = host.clock() + diagnosis.LOCK_WAIT_LIMIT_NS
+        if deadline is None:
+            thread.waits_for = self  # for the report
+            suspect = not diagnosis.examine_acquire(host, self)
+            until = host.clock() + diagnosis.LOCK_WAIT_LIMIT_NS if suspect else None
         else:  # it gives up by itself, so it closes no cycle: a phrase, which the wait-for graph does not follow
             waits_for = f"waits for {diagnosis.lock_name(host, self)}, with a timeout"
+            until = deadline
         if self._waiters is None:
             self._waiters = deque()
         waiters = self._waiters
@@ -82,13 +84,13 @@ class _OwnedLock(HostObject):
         while self.owner is not None:
             if thread not in waiters:  # woken, and somebody else was faster
                 waiters.appendleft(thread)
-            if host.park(deadline, waits_for):
+            if host.park(until, waits_for) or self.owner is None:
                 continue
-            if not forever:
+            if deadline is not None:
                 break
-            deadline = None
-            if self.owner is not None:
-                diagnosis.overdue_acquire(host, self)
+            thread.waits_for = self
+            diagnosis.overdue_acquire(host, self)
+            until = None
         if thread in waiters:
             waiters.remove(thread)
         return self.owner is None

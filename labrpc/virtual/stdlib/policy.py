@@ -10,12 +10,20 @@ ALLOWED = frozenset(
     contextlib contextvars copy copyreg csv dataclasses decimal difflib enum errno fractions functools graphlib
     hashlib heapq hmac html inspect ipaddress itertools json keyword lzma math numbers operator pdb reprlib re
     string struct textwrap tomllib types typing unicodedata warnings weakref zlib
-    """.split()
+    """.split()  # noqa: SIM905 - a table of words
 )
 """Modules that server code gets as they are: they keep no time, no threads and no randomness."""
 
 PRIVATE = frozenset(
-    ["concurrent.futures", "concurrent.futures._base", "concurrent.futures.thread", "logging", "pprint", "sched", "statistics"]
+    {
+        "concurrent.futures",
+        "concurrent.futures._base",
+        "concurrent.futures.thread",
+        "logging",
+        "pprint",
+        "sched",
+        "statistics",
+    }
 )
 """Modules that are executed anew for each host, on top of its own `threading`, `time`, `random` and `sys`."""
 

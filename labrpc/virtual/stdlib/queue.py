@@ -37,7 +37,7 @@ class Queue(HostObject):
     _is_plain = True
     """Whether `_qsize`, `_put` and `_get` are the ones below and call no code under test."""
 
-    __class_getitem__ = classmethod(GenericAlias)
+    __class_getitem__: Any = classmethod(GenericAlias)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -231,7 +231,7 @@ class SimpleQueue(HostObject):
 
     __module__ = "queue"
 
-    __class_getitem__ = classmethod(GenericAlias)
+    __class_getitem__: Any = classmethod(GenericAlias)
 
     def __init__(self) -> None:
         super().__init__()
@@ -266,7 +266,7 @@ class SimpleQueue(HostObject):
                 waiters.append(thread)
             if not host.park(deadline, "waits for an item in a SimpleQueue"):
                 break
-        if thread in waiters:
+        if thread is not None and thread in waiters:
             waiters.remove(thread)
         return bool(self._items)
 

@@ -11,13 +11,21 @@ import random as real_random
 import uuid as real_uuid
 from typing import TYPE_CHECKING, Any
 
-from labrpc.virtual.stdlib.time import time_ns
+from labrpc.virtual.stdlib.time import EPOCH_NS
 from labrpc.virtual.stdlib.waiting import current_host
 
 if TYPE_CHECKING:
     from labrpc.virtual.host import Host
 
-__all__ = ["Random", "SystemRandom", "random_bits", "random_bytes", "random_namespace", "secrets_namespace", "uuid_namespace"]
+__all__ = [
+    "Random",
+    "SystemRandom",
+    "random_bits",
+    "random_bytes",
+    "random_namespace",
+    "secrets_namespace",
+    "uuid_namespace",
+]
 
 _DEFAULT_TOKEN_BYTES = 32
 _SEED_BITS = 256
@@ -102,14 +110,15 @@ def uuid_namespace(host: Host) -> dict[str, Any]:
 
     def uuid1(node: int | None = None, clock_seq: int | None = None) -> real_uuid.UUID:
         nonlocal last_ticks
-        last_ticks = max(time_ns() // 100 + _GREGORIAN_TICKS, last_ticks + 1)
-        sequence = random_bits(current_host(), 14) if clock_seq is None else clock_seq
+        last_ticks = max((EPOCH_NS + host.monotonic_ns()) // 100 + _GREGORIAN_TICKS, last_ticks + 1)
+        sequence = random_bits(host, 14) if clock_seq is None else clock_seq
         time_low, time_mid, time_high = last_ticks & 0xFFFFFFFF, last_ticks >> 32 & 0xFFFF, last_ticks >> 48 & 0x0FFF
-        fields = (time_low, time_mid, time_high, sequence >> 8 & 0x3F, sequence & 0xFF, getnode() if node is None else node)
+        source = getnode() if node is None else node
+        fields = (time_low, time_mid, time_high, sequence >> 8 & 0x3F, sequence & 0xFF, source)
         return real_uuid.UUID(fields=fields, version=1)
 
     def uuid4() -> real_uuid.UUID:
-        return real_uuid.UUID(int=random_bits(current_host(), 128), version=4)
+        return real_uuid.UUID(int=random_bits(host, 128), version=4)
 
     kept = ("NAMESPACE_DNS", "NAMESPACE_OID", "NAMESPACE_URL", "NAMESPACE_X500", "NIL", "MAX", "SafeUUID", "UUID",
             "RESERVED_FUTURE", "RESERVED_MICROSOFT", "RESERVED_NCS", "RFC_4122", "uuid3", "uuid5", "uuid8")  # fmt: skip

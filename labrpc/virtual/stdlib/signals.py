@@ -148,7 +148,7 @@ class Barrier(HostObject):
         self._round = _Round()
 
     def wait(self, timeout: float | None = None) -> int:
-        """Waits for the other parties; returns how many had arrived before, so each party of a round has its own number.
+        """Waits for the other parties; returns how many arrived before, so that each of a round has its own number.
 
         Raises:
             BrokenBarrierError: the barrier is broken, breaks or is reset while this thread waits, or `timeout` seconds
@@ -157,9 +157,9 @@ class Barrier(HostObject):
         if timeout is None:
             timeout = self._timeout
         with self._cond:
-            here = self._round
-            if here.outcome:
+            if self._round.outcome:
                 raise BrokenBarrierError
+            here = self._round
             index = here.arrived
             here.arrived += 1
             if here.arrived == self._parties:

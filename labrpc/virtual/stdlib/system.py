@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from labrpc.errors import UsageError
 from labrpc.virtual.stdlib.randomness import random_bytes
 from labrpc.virtual.stdlib.terminal import HostInput, stderr, stdout
-from labrpc.virtual.stdlib.time import sleep
-from labrpc.virtual.stdlib.waiting import current_host
+from labrpc.virtual.stdlib.time import HostTime
 
 if TYPE_CHECKING:
     from labrpc.virtual.host import Host
@@ -85,14 +84,6 @@ class _Environment(Mapping[str, str]):
         return f"environ({self._values!r})"
 
 
-def _urandom(size: int, /) -> bytes:
-    return random_bytes(current_host(), size)
-
-
-def _sched_yield() -> None:
-    sleep(0)
-
-
 def _process_id(host: Host) -> int:
     """A number that differs from server to server and from incarnation to incarnation, but not from run to run."""
     return 2 + zlib.crc32(f"{host.name}/{host.settings.incarnation}".encode()) % 30_000
@@ -117,8 +108,8 @@ def os_namespace(host: Host, path: ModuleType) -> dict[str, Any]:
         getppid=lambda: 1,
         path=path,
         process_cpu_count=lambda: 1,
-        sched_yield=_sched_yield,
-        urandom=_urandom,
+        sched_yield=lambda: HostTime(host).sleep(0),
+        urandom=lambda size: random_bytes(host, size),
     )
     return {**contents, "__all__": list(contents), "__getattr__": advising("os", _OS_ADVICE, _USE_PERSISTER)}
 
@@ -133,8 +124,8 @@ _SYS_NAMES = (
     "stdlib_module_names", "thread_info", "version", "version_info",
 )  # fmt: skip
 _SYS_ADVICE = {
-    **dict.fromkeys(("meta_path", "path", "path_hooks", "path_importer_cache"), "a server's modules are in raft/ and kvraft/"),
-    **dict.fromkeys(("setprofile", "settrace", "monitoring"), "tracing is for the whole process; start it outside the server"),
+    **dict.fromkeys(("meta_path", "path", "path_hooks"), "a server's modules are in raft/ and kvraft/"),
+    **dict.fromkeys(("monitoring", "setprofile", "settrace"), "tracing is the whole process's; start it outside"),
     **dict.fromkeys(("getswitchinterval", "setswitchinterval"), "the scheduler decides where threads are preempted"),
     "getrefcount": "reference counts differ from run to run",
     "setrecursionlimit": "each thread of a host has a fixed allowance; use a loop",

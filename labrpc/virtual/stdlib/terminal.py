@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HostInput", "HostStream", "builtins_for", "io_namespace", "stderr", "stdout", "traceback_namespace"]
 
-_NO_FILES = "server code has no files: keep what must survive a crash with the persister, and print() or annotate() the rest"
+_NO_FILES = "server code has no files: keep what must survive a crash with the persister, and print() the rest"
 _NO_INPUT = "server code has no input: what it works on comes in calls"
 
 
@@ -95,7 +95,9 @@ def _refuse_input(*args: object) -> NoReturn:
 def builtins_for(host: Host) -> dict[str, object]:
     """The builtins that are different on `host`: `print` writes output, `open` and `input` raise `UsageError`."""
 
-    def host_print(*values: object, sep: str | None = None, end: str | None = None, file: Any = None, flush: bool = False) -> None:
+    def host_print(
+        *values: object, sep: str | None = None, end: str | None = None, file: Any = None, flush: bool = False
+    ) -> None:
         if file is None:
             sys = host.stdlib.get("sys")  # whose stdout server code may have replaced
             file = sys.stdout if sys is not None else stdout(host)

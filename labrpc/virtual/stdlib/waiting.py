@@ -15,7 +15,16 @@ from labrpc.virtual.scheduler import host as current_host
 if TYPE_CHECKING:
     from labrpc.virtual.host import Host
 
-__all__ = ["TIMEOUT_MAX", "TIMER_SLACK_NS", "HostObject", "Waiter", "current_host", "deadline_after", "notify", "wait_in"]
+__all__ = [
+    "TIMEOUT_MAX",
+    "TIMER_SLACK_NS",
+    "HostObject",
+    "Waiter",
+    "current_host",
+    "deadline_after",
+    "notify",
+    "wait_in",
+]
 
 TIMEOUT_MAX = 9223372036.0
 """The longest timeout, as in CPython on Linux. Seconds."""
@@ -44,7 +53,7 @@ class HostObject:
 
 
 class Waiter:
-    """One thread in a queue of threads that wait to be notified. `thread` None: it has given up and takes no wake-up."""
+    """One thread in a queue of threads that wait to be notified; `thread` None: it has given up, wake nobody."""
 
     __slots__ = ("notified", "thread")
 
