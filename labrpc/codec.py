@@ -66,7 +66,7 @@ class Registry:
     def _extension(self, code: int, data: memoryview) -> Any:
         if code == _MESSAGE:
             name, fields = self.decoder.decode(data)
-            cls = self._known(name, is_enum=False)
+            cls = self._known(name)
             try:
                 return cls(**fields)
             except RecursionError:
@@ -75,18 +75,19 @@ class Registry:
                 raise CodecError(f"message {name} does not fit its class: {error}") from None
         if code == _ENUM:
             name, member = self.decoder.decode(data)
+            cls = self._known(name)
+            if not issubclass(cls, enum.Enum):
+                raise CodecError(f"message type {name} is no enum here")
             try:
-                return self._known(name, is_enum=True)[member]
+                return cls[member]
             except KeyError:
                 raise CodecError(f"enum {name} has no member {member}") from None
         return _builtin(code, data, self.decoder)
 
-    def _known(self, name: str, *, is_enum: bool) -> Any:
+    def _known(self, name: str) -> Any:
         cls = self.types.get(name)
         if cls is None:
             raise CodecError(f"message type {name} is not registered here; mark its class with @message")
-        if issubclass(cls, enum.Enum) is not is_enum:
-            raise CodecError(f"message type {name} is {'no enum' if is_enum else 'an enum'} here")
         return cls
 
 
@@ -133,7 +134,7 @@ def message(cls: type[T]) -> type[T]:
     """
     fields: tuple[str, ...] = ()
     if issubclass(cls, enum.Flag):
-        raise UsageError(f"@message cannot take {cls.__name__}: a combination of flags has no name; use enum.Enum or an int")
+        raise UsageError(f"@message cannot take flags: a combination of {cls.__name__} has no name; send an int")
     if not issubclass(cls, enum.Enum):
         declared = cls.__dict__.get("__dataclass_fields__")
         if declared is None:
@@ -144,7 +145,9 @@ def message(cls: type[T]) -> type[T]:
         real = [f for f in declared.values() if f._field_type.name == "_FIELD"]
         for field in real:
             if not field.init:
-                raise UsageError(f"field {field.name} of message {cls.__name__} has init=False and could not be decoded")
+                raise UsageError(
+                    f"field {field.name} of message {cls.__name__} has init=False and could not be decoded"
+                )
         fields = tuple(field.name for field in real)
     cls.__wire__ = WireType(cls, cls.__name__, fields)  # type: ignore[attr-defined]
     _registry().add(cls)
@@ -211,7 +214,9 @@ def _plain(value: Any, levels: int) -> Any:
     if kind is tuple:
         return Ext(_TUPLE, _encoder.encode([_plain(item, levels) for item in value]))
     if kind is Record:
-        return Ext(_MESSAGE, _encoder.encode([value.type_name, {f: _plain(v, levels) for f, v in value.fields.items()}]))
+        return Ext(
+            _MESSAGE, _encoder.encode([value.type_name, {f: _plain(v, levels) for f, v in value.fields.items()}])
+        )
     if kind is EnumRecord:
         return Ext(_ENUM, _encoder.encode([value.type_name, value.member]))
     if kind is dict:
@@ -223,14 +228,17 @@ def _plain(value: Any, levels: int) -> Any:
 
 def _advice(kind: type) -> str:
     name = kind.__qualname__
-    fix = {"set": "a sorted list", "frozenset": "a sorted tuple", "bytearray": "bytes", "memoryview": "bytes"}.get(name)
-    if fix is None and issubclass(kind, (set, frozenset)):
-        fix = "a sorted list"
-    if fix is not None:
-        return f"{name} does not travel; use {fix}"
+    if issubclass(kind, frozenset):  # server code's sets are of classes of ours, which it does not know
+        return "frozenset does not travel; use a sorted tuple"
+    if issubclass(kind, set):
+        return "set does not travel; use a sorted list"
+    if kind in (bytearray, memoryview):
+        return f"{name} does not travel; use bytes"
     if dataclasses.is_dataclass(kind) or issubclass(kind, enum.Enum):
         return f"{name} is not registered; mark the class with @message"
-    return f"{name} does not travel; send a @message dataclass, or None, bool, int, float, str, bytes, list, tuple, dict"
+    return (
+        f"{name} does not travel; send a @message dataclass, or None, bool, int, float, str, bytes, list, tuple, dict"
+    )
 
 
 def _locate(value: Any, path: str = "") -> str | None:
@@ -302,5 +310,3 @@ _process_registry = Registry()
 def _registry() -> Registry:
     host = context.current
     return host.registry if host is not None else _process_registry
-
-

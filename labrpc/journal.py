@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import msgspec
 
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 
-class _Event(msgspec.Struct, array_like=True, tag=True, gc=False, frozen=True):
+class _Event(msgspec.Struct, array_like=True, tag=True, gc=False):
     at: int
 
 
@@ -184,6 +184,8 @@ class Journal:
         self._chunks: list[bytes] = []
         self._chunk_bytes = 0
         self._file: IO[bytes] | None = None
+        self._spilled = 0
+        """How many events are in the file; the chunks are those after them."""
         self._hash = hashlib.blake2b(digest_size=16)
         self._unhashed_yet: list[bytes] = []
         self._count = 0
@@ -236,7 +238,7 @@ class Journal:
                 raise ValueError(f"the journal is cut short after {len(journal)} events")
             try:
                 journal.append(_decoder.decode(data))
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 raise ValueError(f"no journal event after {len(journal)} events: {error}") from None
         return journal
 
@@ -245,14 +247,25 @@ class Journal:
         if self._file is not None:
             self._file.close()
             self._file = None
+        self._spilled = 0
         self._chunks.clear()
 
     def _encoded(self) -> Iterator[bytes]:
-        if self._file is not None:
-            self._file.seek(0)
-            while head := self._file.read(_LENGTH_BYTES):
-                yield self._file.read(int.from_bytes(head, "big"))
-        yield from self._chunks
+        # Readers may be several, and events may be appended, and spilled, between two steps of one: each keeps its own
+        # place, and its place in the file also while it reads chunks.
+        done = place = 0
+        while True:
+            if done < self._spilled:
+                file = cast(IO[bytes], self._file)
+                file.seek(place)
+                data = file.read(int.from_bytes(file.read(_LENGTH_BYTES), "big"))
+            elif done - self._spilled < len(self._chunks):
+                data = self._chunks[done - self._spilled]
+            else:
+                return
+            done += 1
+            place += _LENGTH_BYTES + len(data)
+            yield data
 
     def _absorb(self) -> None:
         self._hash.update(b"".join(self._unhashed_yet))
@@ -263,5 +276,6 @@ class Journal:
             self._file = tempfile.TemporaryFile(prefix="raftlab-journal-")
         self._file.seek(0, 2)
         self._file.writelines(len(data).to_bytes(_LENGTH_BYTES, "big") + data for data in self._chunks)
+        self._spilled += len(self._chunks)
         self._chunks.clear()
         self._chunk_bytes = 0

@@ -10,6 +10,7 @@ Hosts are named: servers "0", "1", …, clerks "c0", "c1", …; methods take a s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -29,6 +30,7 @@ _LONG_DELAY_NS = 7_000 * MS
 _REORDER_PER_THOUSAND = 667
 _REORDER_LEAST_NS = 200 * MS
 _REORDER_MOST_NS = 2_200 * MS
+_DUPLICATE_LATER_NS = 10 * MS
 
 _LEAST_LATENCY_NS = MS // 5
 _MOST_LATENCY_NS = 2 * MS
@@ -240,8 +242,10 @@ class Network:
         """Sets `host`'s own clock `offset` seconds ahead, and `drift` fast (0.01: one per cent).
 
         Raises:
-            UsageError: the clock would run backwards or more than twice as fast.
+            UsageError: the clock would run backwards or more than twice as fast, or `offset` is no number.
         """
+        if not math.isfinite(offset):
+            raise UsageError(f"offset {offset} is not a number of seconds")
         if not -0.9 <= drift <= 1.0:
             raise UsageError(f"drift {drift} is not in -0.9..1.0")
         self._tell("clock", f"{_name(host)} offset {offset:g} s, drift {drift:g}")
@@ -278,8 +282,9 @@ class Network:
             delay += _REORDER_LEAST_NS + link.gap.at(number, _REORDER_MOST_NS - _REORDER_LEAST_NS)
         if self._duplicates_per_thousand:
             twice = link.duplicate.at(number, 1_000_000)
-            if twice >= 1000 * (1000 - self._duplicates_per_thousand):
-                return Fate(number, (delay, delay + 1 + twice % (10 * MS)))
+            share = 1000 * self._duplicates_per_thousand
+            if twice >= 1_000_000 - share:
+                return Fate(number, (delay, delay + 1 + (twice - 1_000_000 + share) * _DUPLICATE_LATER_NS // share))
         return Fate(number, (delay,))
 
     def notice(self, source: str, target: str, number: int, *, closed: bool) -> int:

@@ -118,7 +118,8 @@ class MemoryPersister:
 
     def complete(self, number: int | None = None) -> None:
         """Makes save `number` (None: the last) durable, and so all earlier ones."""
-        while self._pending and (number is None or self._pending[0][0] <= number):
+        last = self._count if number is None else number  # a callback may hand over the next save
+        while self._pending and self._pending[0][0] <= last:
             _, self.durable, future = self._pending.popleft()
             future.finish()
 

@@ -119,6 +119,6 @@ class ApplyMsg:
 class StartResult(NamedTuple):
     """Where the command will stand in the log if it is ever committed; (-1, term, False) from one that is no leader."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody wants here
     term: int
     is_leader: bool

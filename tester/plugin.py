@@ -212,7 +212,7 @@ def pytest_runtest_makereport(
     text = report.failure_text(run, error, test=item.name, place=place, replay=replay, colour=_colour(item.config))
     if not isinstance(error, AssertionError):  # the harness's fault, or the test's own: the stack matters
         text += "\n" + "".join(traceback.format_exception(error))
-    result.longrepr = _Report(text, report.verdict(error), place)
+    result.longrepr = _Report(text, report.verdict(error), place)  # type: ignore[assignment]
     return result
 
 
@@ -220,7 +220,7 @@ class _Report:
     """A failing run's report, as pytest prints it: whole below, its verdict in the short summary."""
 
     def __init__(self, text: str, verdict: str, place: str) -> None:
-        path, _, line = place.rpartition(":")
+        path, _, line = place.partition(":")
         self.text = text
         self.reprcrash = _Crash(path, int(line or 0), verdict)
 
@@ -246,7 +246,7 @@ def _place(item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) -> s
         path = item.path.relative_to(item.config.rootpath)
     except ValueError:
         path = item.path
-    return f"{path}:{line}"
+    return f"{path}:{line}" if line else str(path)
 
 
 def _colour(config: pytest.Config) -> bool:

@@ -43,7 +43,9 @@ def failure_text(run: Run, error: BaseException, *, test: str, place: str, repla
     width = max(80, min(shutil.get_terminal_size((110, 40)).columns, 160))
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False, legacy_windows=False)
-    console.print(Text(verdict(error), style="bold red"))
+    console.print(Text(verdict(error), style="bold red"), soft_wrap=True)
+    for line in str(error).strip().splitlines()[1:]:
+        console.print(Text(line), soft_wrap=True)
     console.print()
     facts = [("test", f"{test} at {place}"), ("seed", str(run.seed))]
     if run.clusters:
@@ -53,13 +55,12 @@ def failure_text(run: Run, error: BaseException, *, test: str, place: str, repla
     for title, text in facts:
         console.print(f"[bold]{title:>12}[/]  {escape(text)}")
     console.print(f"[bold]{'replay':>12}[/]  ", Text(replay, style="bold"), sep="", soft_wrap=True)
-    for cluster in run.clusters[-1:]:
-        events = list(deque(cluster.journal, maxlen=200_000))
-        detail = error.detail if isinstance(error, CodeFault) else ""
-        if detail:
-            _section(console, "where it happened")
-            console.print(Text(detail), soft_wrap=True)
-        _section(console, "timeline: role (F follower, C candidate, L leader) and term, then what it does")
+    if isinstance(error, CodeFault) and error.detail:
+        _section(console, "where it happened")
+        console.print(Text(error.detail), soft_wrap=True)
+    if run.clusters:
+        events = list(deque(run.clusters[-1].journal, maxlen=200_000))
+        _section(console, "timeline: each server's role (F follower, C candidate, L leader, - down, x cut off) and term")
         console.print(terminal.render(events))
         _print_output(console, events)
     for warning in run.warnings:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import heapq
+import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, Protocol, cast
 
@@ -39,7 +40,7 @@ from labrpc.journal import (
 from labrpc.network import Network
 from labrpc.persister import MemoryPersister
 from labrpc.streams import Streams
-from labrpc.virtual import frames
+from labrpc.virtual import frames, recursion
 
 __all__ = [
     "CodeFault",
@@ -65,6 +66,9 @@ GC_INTERVAL = 200_000
 """Garbage is collected after this many events and at no other time: collections are part of the run."""
 
 WARNINGS = frozenset({"rpc-under-lock", "foreign-release"})
+
+_LEVELS_TO_STEP = 1
+"""Calls between the loop and `Machine.step`."""
 
 _NOTES = (frames.Output, frames.Annotation, frames.Report)
 
@@ -122,8 +126,8 @@ class Disturbance:
 class HarnessTask:
     """A part of the test's body that runs beside the rest; see `Coordinator.spawn`."""
 
-    def __init__(self, green: greenlet) -> None:
-        self.greenlet = green
+    def __init__(self) -> None:
+        self.greenlet: Any = None
         self.done = False
         self.value: Any = None
         self.joiners: list[HarnessTask] = []
@@ -248,6 +252,9 @@ class Coordinator:
         self._output_limit = output_limit
         self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._sequence = 0
+        self._due: list[_Node] = []
+        """Hosts to step before the next event."""
+        self._recursion_limit: int | None = None
         self._nodes: dict[str, _Node] = {}
         self._ghosts: list[_Node] = []
         self._incarnations: dict[str, int] = {}
@@ -260,7 +267,8 @@ class Coordinator:
         self._clocks: dict[str, tuple[int, int]] = {}
         self._closed = False
         self._failure: BaseException | None = None
-        self._main = HarnessTask(getcurrent())
+        self._main = HarnessTask()
+        self._main.greenlet = getcurrent()
         self._task = self._main
         self._hub = greenlet(self._loop)
         self._perform = {
@@ -294,7 +302,8 @@ class Coordinator:
     def spawn(self, function: Callable[[], Any]) -> HarnessTask:
         """Runs `function` as a harness task of its own, from now on. What it raises fails the test."""
         self._check_usable()
-        task = HarnessTask(greenlet(lambda *_: self._run_task(task, function), parent=self._hub))
+        task = HarnessTask()
+        task.greenlet = greenlet(lambda *_: self._run_task(task, function), parent=self._hub)
         self._push(self.now, self._resume, task, 0)
         return task
 
@@ -429,7 +438,7 @@ class Coordinator:
     def _ask_for_threads(self, node: _Node, then: Callable[[frames.Report], None]) -> None:
         self._dumps[id(node)] = then
         node.inbox.append(frames.Dump())
-        self._step(node)
+        self._due.append(node)
 
     def _crash(self, node: _Node) -> None:
         node.alive = False
@@ -515,8 +524,10 @@ class Coordinator:
         heapq.heappush(self._queue, (due, sequence, action, args))
 
     def _loop(self) -> None:
-        queue = self._queue
+        queue, due_nodes = self._queue, self._due
         pop = heapq.heappop
+        # Hosts are stepped from here only, so their threads always start at the same depth of the stack.
+        self._recursion_limit = recursion.allow(_LEVELS_TO_STEP)
         while True:
             if self.interruption is not None:
                 self._fail(self.interruption)
@@ -531,6 +542,8 @@ class Coordinator:
             if self.events % GC_INTERVAL == 0:
                 gc.collect()
             action(*args)
+            while due_nodes:
+                self._step(due_nodes.pop())
 
     def _fail(self, error: BaseException) -> NoReturn:
         """Ends the run: `error` is raised in the test."""
@@ -548,7 +561,7 @@ class Coordinator:
         if node.clock > self.now:
             self._schedule_wake(node, node.clock)
         else:
-            self._step(node)
+            self._due.append(node)
 
     def _schedule_wake(self, node: _Node, due: int) -> None:
         if node.wake is None or node.wake > due:
@@ -557,9 +570,11 @@ class Coordinator:
 
     def _on_wake(self, node: _Node, due: int) -> None:
         if node.wake == due and node.alive and not node.paused:
-            self._step(node)
+            self._due.append(node)
 
     def _step(self, node: _Node) -> None:
+        if not node.alive:
+            return
         inbox, node.inbox = node.inbox, []
         self.running = node
         effects, node.clock, wake = node.machine.step(self.now, QUANTUM_NS, inbox)
@@ -747,6 +762,8 @@ class Coordinator:
         if self._hub:
             self._hub.throw(GreenletExit)
         self._queue.clear()
+        if self._recursion_limit is not None:
+            sys.setrecursionlimit(self._recursion_limit)
         self._machines.close()
         gc.unfreeze()
         if self._gc_was_enabled:

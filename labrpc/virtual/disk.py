@@ -1,12 +1,13 @@
 """The persister that server code sees on a virtual host.
 
 It keeps the latest contents for reading, and tells the coordinator, which owns the durable ones, by effects: `Save`
-when a save is handed over, `Saved` when it completes. Synchronous saves complete at once unless asynchronous ones are
-still pending before them; those take a drawn time each.
+when a save is handed over, `Saved` when it completes, in the same order. Synchronous saves complete at once unless
+asynchronous ones are still pending before them; those take a drawn time each.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,11 @@ class HostPersister:
         self._raft_state = b""
         self._snapshot = b""
         self._count = 0
+        self._saved = 0
+        """The last save that is durable: all up to it are."""
         self._free_at = 0
+        self._pending: deque[tuple[int, HostSave]] = deque()
+        """The asynchronous saves after it."""
         self._longest = host.settings.longest_async_save_ns
         self._latency = host.streams.stream("disk/latency")
 
@@ -39,15 +44,17 @@ class HostPersister:
     def save(self, raft_state: bytes, snapshot: bytes | None = None) -> None:
         host = self._host
         number = self._begin(raft_state, snapshot)
-        while host.clock() < self._free_at:
-            host.park(self._free_at, "waits for the disk")
-        host.emit(frames.Saved(host.clock(), number))
+        due = self._free_at  # what other threads hand over while this one waits comes after it
+        while host.clock() < due:
+            host.park(due, "waits for the disk")
+        self._complete(number)
 
     def save_async(self, raft_state: bytes, snapshot: bytes | None = None) -> HostSave:
         host = self._host
         number = self._begin(raft_state, snapshot)
         self._free_at = max(self._free_at, host.clock()) + self._latency.draw(self._longest + 1)
         future = HostSave(host)
+        self._pending.append((number, future))
         host.spawn("disk", self._finish, number, self._free_at, future)
         return future
 
@@ -66,8 +73,21 @@ class HostPersister:
         host = self._host
         if host.clock() < due:
             host.park(due, "is the disk, writing")
-        host.emit(frames.Saved(host.clock(), number))
-        future.finish()
+        self._complete(number)
+        future.call_back()
+
+    def _complete(self, number: int) -> None:
+        """Makes save `number` durable, and before it, in order, the earlier ones.
+
+        These are due too, but their threads may not have run yet. Their callbacks wait until these do: a thread that
+        saves may hold the lock that a callback wants.
+        """
+        host = self._host
+        while self._saved < number:
+            self._saved += 1
+            host.emit(frames.Saved(host.clock(), self._saved))
+            if self._pending and self._pending[0][0] == self._saved:
+                self._pending.popleft()[1].finish()
 
     def read_raft_state(self) -> bytes:
         return self._raft_state
@@ -97,10 +117,14 @@ class HostSave:
     def result(self, timeout: float | None = None) -> None:
         host = self._host
         deadline = None if timeout is None else host.deadline(timeout)
+        thread = host.current
         while not self._done:
-            if host.current is not None:
-                self._waiting.append(host.current)
-            if not host.park(deadline, "waits for a save to complete") and not self._done:
+            if thread is not None:
+                self._waiting.append(thread)
+            woken = host.park(deadline, "waits for a save to complete")
+            if thread in self._waiting:
+                self._waiting.remove(thread)  # else `finish` would wake it from what it waits for next
+            if not woken and not self._done:
                 raise TimeoutError(f"the save did not complete within {timeout} s")
 
     def add_done_callback(self, callback: Callable[[Any], object]) -> None:
@@ -110,8 +134,14 @@ class HostSave:
             self._callbacks.append(callback)
 
     def finish(self) -> None:
+        """The save is durable: who waits for it goes on."""
         self._done = True
         for thread in self._waiting:
             self._host.unpark(thread)
+        self._waiting.clear()
+
+    def call_back(self) -> None:
+        """Runs the callbacks, on the running thread."""
         for callback in self._callbacks:
             callback(self)
+        self._callbacks.clear()

@@ -136,7 +136,7 @@ class Host(Scheduler):
             return
         handler = self._handlers[item.method]  # type: ignore[index]
         if handler.reply_type is not None and type(reply) is not handler.reply_type:
-            code = function.__code__  # type: ignore[attr-defined]
+            code = function.__func__.__code__  # type: ignore[attr-defined]
             self.report(
                 "misuse",
                 f"handler {item.method} returned {type(reply).__name__}, its annotation says {handler.reply_type.__name__}",

@@ -22,11 +22,13 @@ _NO_STEP = (
 )  # fmt: skip
 _SILENT_CALLS = {"print", "annotate"}
 _BODIES = ("body", "orelse", "finalbody")
+_NOT_HEADER = {*_BODIES, "handlers", "cases", "annotation"}
+# The names end as no method's does: in a class body that defines `__sub__`, `__sub__(a, b)` would call that.
 _SET_OPERATORS: dict[type[ast.operator], str] = {
-    ast.BitAnd: "__and__",
-    ast.BitOr: "__or__",
-    ast.BitXor: "__xor__",
-    ast.Sub: "__sub__",
+    ast.BitAnd: "__set_and__",
+    ast.BitOr: "__set_or__",
+    ast.BitXor: "__set_xor__",
+    ast.Sub: "__set_sub__",
 }
 
 
@@ -66,7 +68,7 @@ def _header(statement: ast.stmt) -> list[ast.AST]:
     """The expressions of the statement itself, without nested blocks."""
     found: list[ast.AST] = []
     for name, value in ast.iter_fields(statement):
-        if name in _BODIES or name in ("handlers", "cases"):
+        if name in _NOT_HEADER:
             continue
         for node in value if isinstance(value, list) else [value]:
             if isinstance(node, ast.AST):
@@ -75,13 +77,15 @@ def _header(statement: ast.stmt) -> list[ast.AST]:
 
 
 def _wants_step(statement: ast.stmt) -> bool:
-    if isinstance(statement, _NO_STEP):
+    return not isinstance(statement, _NO_STEP) and not _is_silent(statement) and _touch(*_header(statement))
+
+
+def _is_silent(statement: ast.AST) -> bool:
+    """Whether it is a bare `print(...)` or `annotate(...)`."""
+    if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)):
         return False
-    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-        function = statement.value.func
-        if isinstance(function, ast.Name) and function.id in _SILENT_CALLS:
-            return False
-    return _touch(*_header(statement))
+    function = statement.value.func
+    return isinstance(function, ast.Name) and function.id in _SILENT_CALLS
 
 
 def _call(name: str, at: ast.AST, *args: ast.expr) -> ast.Call:
@@ -95,11 +99,12 @@ def _step_before(statement: ast.stmt) -> ast.stmt:
     return ast.copy_location(ast.Expr(_call("__step__", statement)), statement)
 
 
-def _block(statements: list[ast.stmt], *, loop: bool = False, function: bool = False) -> list[ast.stmt]:
+def _block(statements: list[ast.stmt], *, loop: bool = False) -> list[ast.stmt]:
     result: list[ast.stmt] = []
-    for n, statement in enumerate(statements):
-        docstring = function and n == 0 and isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-        if not docstring and ((loop and n == 0) or _wants_step(statement)):
+    # A loop's own step point is that of its first statement which is not silent, if there is one.
+    owed = next((s for s in statements if not _is_silent(s)), statements[0]) if loop else None
+    for statement in statements:
+        if statement is owed or _wants_step(statement):
             result.append(_step_before(statement))
         _descend(statement)
         result.append(statement)
@@ -110,7 +115,7 @@ def _descend(statement: ast.stmt) -> None:
     """Instruments what is inside `statement`."""
     if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
         if statement.name != "__del__":
-            statement.body = _block(statement.body, function=True)
+            statement.body = _block(statement.body)
         return
     if isinstance(statement, ast.ClassDef):  # its body runs once, at import
         for inner in statement.body:
@@ -130,15 +135,36 @@ def _split_load_and_store(statement: ast.stmt) -> None:
     if isinstance(statement, ast.AugAssign):
         if _touch(statement.target):  # the target is loaded before the right side is evaluated
             statement.value = _call("__stepped__", statement.value, statement.value)
-    elif isinstance(statement, ast.Assign) and _touch(*statement.targets) and _touch(statement.value):
-        statement.value = _call("__stepped__", statement.value, statement.value)
+    elif isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value is not None:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        if _touch(*targets) and _touch(statement.value):
+            statement.value = _call("__stepped__", statement.value, statement.value)
 
 
 class _Expressions(ast.NodeTransformer):
-    """Steps in comprehensions, and ordered sets."""
+    """Steps in comprehensions, and ordered sets. Annotations stay as they are: `int | None` is no set."""
+
+    def __init__(self) -> None:
+        self._silent = False
+        """Inside a bare `print(...)` or `annotate(...)`."""
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        return node if node.name == "__del__" else self.generic_visit(node)
+        return node if node.name == "__del__" else self._function(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        return self._function(node)
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
+        returns, node.returns = node.returns, None
+        self.generic_visit(node)
+        node.returns = returns
+        return node
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        self._silent = _is_silent(node)
+        self.generic_visit(node)
+        self._silent = False
+        return node
 
     def visit_ListComp(self, node: ast.ListComp) -> ast.AST:
         return self._comprehension(node)
@@ -151,12 +177,12 @@ class _Expressions(ast.NodeTransformer):
 
     def visit_SetComp(self, node: ast.SetComp) -> ast.AST:
         self._comprehension(node)
-        generator = ast.copy_location(ast.GeneratorExp(node.elt, node.generators), node)
-        return _call("__set__", node, generator)
+        # No generator expression: in one, a StopIteration of the element becomes a RuntimeError.
+        return _call("__ordered_set__", node, ast.copy_location(ast.ListComp(node.elt, node.generators), node))
 
     def visit_Set(self, node: ast.Set) -> ast.AST:
         self.generic_visit(node)
-        return _call("__set__", node, ast.copy_location(ast.List(node.elts, ast.Load()), node))
+        return _call("__ordered_set__", node, ast.copy_location(ast.List(node.elts, ast.Load()), node))
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         """Operators between dict views make plain sets: order those too. Arithmetic with a number is left alone."""
@@ -166,8 +192,19 @@ class _Expressions(ast.NodeTransformer):
             return node
         return _call(helper, node, node.left, node.right)
 
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
+        """`keys &= other.keys()` makes a plain set if `keys` is a dict view."""
+        self.generic_visit(node)
+        helper = _SET_OPERATORS.get(type(node.op))
+        if helper is None or not isinstance(node.target, ast.Name) or _is_number(node.value):
+            return node
+        old = ast.copy_location(ast.Name(node.target.id, ast.Load()), node.target)
+        value = _call(helper.replace("__set_", "__set_i"), node, old, node.value)
+        return ast.copy_location(ast.Assign([node.target], value), node)
+
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        if node.value is not None:  # never the annotation: `int | None` is no set
+        node.target = self.visit(node.target)
+        if node.value is not None:
             node.value = self.visit(node.value)
         return node
 
@@ -178,7 +215,8 @@ class _Expressions(ast.NodeTransformer):
 
     def _comprehension(self, node: ast.ListComp | ast.DictComp | ast.GeneratorExp | ast.SetComp) -> ast.AST:
         self.generic_visit(node)
-        node.generators[-1].ifs.insert(0, _call("__step__", node))
+        if not self._silent:
+            node.generators[-1].ifs.insert(0, _call("__step__", node))
         return node
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from labrpc.virtual import recursion
 from labrpc.virtual.frames import HostSettings, Step, StepFrame
 from labrpc.virtual.host import Host
 from labrpc.virtual.loader import CodeBundle
@@ -172,6 +173,7 @@ def _become_child(control: socket.socket, files: list[int], settings: bytes, bun
 
 def _serve(connection: socket.socket, host: Host) -> None:
     steps = 0
+    recursion.allow(0)
     while (data := receive(connection)) is not None:
         frame = _decode_frame(data)
         step: Step = host.step(frame.now, frame.limit, frame.inbox)

@@ -118,12 +118,6 @@ class Scheduler:
         """Virtual time now, the steps since the last settlement included. ns."""
         return self.now + (self._budget - self.left) * STEP_NS
 
-    def step(self) -> None:
-        """A step point. The loader puts calls to it (see `instrument.py`) into the code under test."""
-        self.left -= 1
-        if self.left < 0:
-            self.slow_step()
-
     def charge(self, steps: int) -> None:
         """Charges work that has no step points of its own (copying a message) to the running thread."""
         self.left -= steps

@@ -1,15 +1,19 @@
-"""The terminal timeline: a lane a server, time downwards, the last steps before the end of the run.
+"""The terminal timeline: time downwards, a lane a server with its role and term, and what each step is.
 
-    journal events -> Rows (one instant, a phrase in each lane it concerns) -> a rich table
+    journal events -> Rows (one instant, one actor, a phrase) -> a rich table
 
-Each row's lanes show role and term as far as the messages tell: F follower, C candidate, L leader. Repeated heartbeats
-are folded into one row. Nothing depends on colour alone.
+       time   0   1   2
+     0.3181  C1  F0  F0   0 stands for term 1
+     0.3193  C1  F1  F0   1 votes for 0, term 1
+
+Roles and terms are what the messages tell: F follower, C candidate, L leader, - down, x cut off. What repeats is one row
+with its count. Nothing depends on colour alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rich import box
@@ -38,30 +42,28 @@ _ROLE_STYLE = {"F": "cyan", "C": "yellow", "L": "green", "-": "dim"}
 
 @dataclass
 class Row:
-    """One line of the timeline: what happened at `at` ns, by lane; `band` is for what concerns the whole cluster."""
+    """One line of the timeline: at `at` ns `actor` ("" is the test or the network) did what `phrases` say."""
 
     at: int
-    cells: dict[str, list[str]] = field(default_factory=dict)
-    band: str = ""
-    state: dict[str, str] = field(default_factory=dict)
-    """Role and term of every lane after this instant, e.g. "L 7"."""
-    fold: str = ""
-    """Rows in a row with equal, non-empty `fold` are one row."""
-    folded: int = 0
+    actor: str
+    phrases: list[str]
+    state: dict[str, str]
+    """Role and term of every lane after this instant, e.g. "L7"."""
+    times: int = 1
 
 
 class _Lane:
     def __init__(self) -> None:
         self.role = "F"
         self.term = 0
-        self.votes: set[str] = set()
+        self.isolated = False
 
     def saw(self, term: int) -> None:
         if term > self.term:
             self.term, self.role = term, "F"
 
     def __str__(self) -> str:
-        return "-" if self.role == "-" else f"{self.role} {self.term}"
+        return "-" if self.role == "-" else f"{self.role}{self.term}{'x' if self.isolated else ''}"
 
 
 class _Reader:
@@ -71,26 +73,27 @@ class _Reader:
         self.lanes: dict[str, _Lane] = {}
         self.rows: list[Row] = []
         self._sent: dict[int, tuple[Sent, Record | None]] = {}
+        self._repeated: dict[tuple[str, str], Row] = {}
 
     def lane(self, name: str) -> _Lane:
         return self.lanes.setdefault(name, _Lane())
 
-    def add(self, at: int, lane: str, phrase: str, *, fold: str = "") -> None:
+    def add(self, at: int, actor: str, phrase: str) -> None:
         rows = self.rows
-        if fold and rows and rows[-1].fold == fold:
-            rows[-1].folded += 1
-            return
-        if rows and rows[-1].at == at and not rows[-1].band and lane and not fold and not rows[-1].fold:
-            rows[-1].cells.setdefault(lane, []).append(phrase)
+        if rows and rows[-1].at == at and rows[-1].actor == actor and rows[-1].times == 1:
+            rows[-1].phrases.append(phrase)
             rows[-1].state = self._states()
-            return
-        row = Row(at, fold=fold)
-        if lane:
-            row.cells[lane] = [phrase]
         else:
-            row.band = phrase
-        row.state = self._states()
-        rows.append(row)
+            rows.append(Row(at, actor, [phrase], self._states()))
+
+    def add_repeated(self, at: int, actor: str, phrase: str) -> None:
+        """As `add`, but the same phrase of the same actor again only counts, wherever it first stood."""
+        row = self._repeated.get((actor, phrase))
+        if row is not None:
+            row.times += 1
+            return
+        self._repeated[actor, phrase] = row = Row(at, actor, [phrase], self._states())
+        self.rows.append(row)
 
     def _states(self) -> dict[str, str]:
         return {name: str(lane) for name, lane in self.lanes.items()}
@@ -111,6 +114,7 @@ class _Reader:
             case Dropped(at=at, message=message, reason=reason):
                 self._dropped(at, message, reason)
             case Faulted(at=at, kind=kind, detail=detail):
+                self._faulted(kind, detail)
                 self.add(at, "", f"{kind} {detail}".strip())
             case Applied(at=at, host=host, payload=payload):
                 self._applied(at, host, payload)
@@ -123,6 +127,13 @@ class _Reader:
             case Reported(at=at, host=host, text=text):
                 self.add(at, host, f"! {text}")
 
+    def _faulted(self, kind: str, detail: str) -> None:
+        if kind in ("disconnect", "connect"):
+            self.lane(detail).isolated = kind == "disconnect"
+        elif kind == "heal":
+            for lane in self.lanes.values():
+                lane.isolated = False
+
     def _sent_message(self, event: Sent) -> None:
         body = _record(event.payload)
         self._sent[event.message] = (event, body)
@@ -134,17 +145,16 @@ class _Reader:
             request = self._sent.get(event.reply_to, (None, None))[1]
             if "vote_granted" in body.fields:
                 voted = "votes for" if body.vote_granted else "refuses"
-                lane.saw(term)
                 self.add(event.at, event.source, f"{voted} {event.target}, term {request.term if request else term}")
             elif body.fields.get("success") is False:
                 self.add(event.at, event.source, f"rejects append of {event.target}")
         elif event.method == "Raft.request_vote":
-            if lane.role != "C" or lane.votes != {f"{term}"}:
-                lane.role, lane.term, lane.votes = "C", term, {f"{term}"}
+            if lane.role != "C":
+                lane.role = "C"
                 self.add(event.at, event.source, f"stands for term {term}")
         elif event.method in ("Raft.append_entries", "Raft.install_snapshot"):
             won = lane.role != "L"
-            lane.role, lane.term = "L", term
+            lane.role = "L"
             entries = body.fields.get("entries") or ()
             if won:
                 self.add(event.at, event.source, f"leads term {term}")
@@ -153,7 +163,7 @@ class _Reader:
             elif event.method == "Raft.install_snapshot":
                 self.add(event.at, event.source, f"sends snapshot to {event.target}")
             else:
-                self.add(event.at, event.source, "heartbeats", fold=f"{event.source} {term}")
+                self.add_repeated(event.at, event.source, f"heartbeats of term {term}")
 
     def _delivered(self, at: int, message: int) -> None:
         sent = self._sent.get(message)
@@ -171,8 +181,11 @@ class _Reader:
         if event is None or body is None:
             return
         if event.method == "Raft.request_vote":
-            what = f"its vote for {event.target}" if event.reply_to else f"its request to {event.target}"
-            self.add(at, event.source, f"x {what}: {reason}", fold="")
+            term = body.fields.get("term")
+            if event.reply_to:
+                self.add(at, event.source, f"its vote for {event.target} is lost: {reason}")
+            else:
+                self.add_repeated(at, event.source, f"vote requests of term {term} are lost: {reason}")
 
     def _applied(self, at: int, host: str, payload: bytes) -> None:
         body = _record(payload)
@@ -200,29 +213,27 @@ def rows_of(events: Iterable[Any]) -> tuple[list[str], list[Row]]:
 def render(events: Iterable[Any], *, last: int = 24) -> Table:
     """The last `last` rows as a rich table."""
     lanes, rows = rows_of(events)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
     table.add_column("time", justify="right", no_wrap=True, style="dim")
     for lane in lanes:
-        table.add_column(f"clerk {lane[1:]}" if lane.startswith("c") else f"server {lane}", overflow="fold", ratio=1)
+        table.add_column(lane, no_wrap=True, min_width=3)
+    table.add_column("what happens", overflow="fold")
     hidden = max(0, len(rows) - last)
     if hidden:
-        table.add_row("", Text(f"… {hidden} earlier rows", style="dim"))
+        table.add_row("", *[""] * len(lanes), Text(f"… {hidden} earlier rows", style="dim"))
     for row in rows[hidden:]:
-        table.add_row(f"{row.at / 1e9:.4f}", *_cells(row, lanes))
+        table.add_row(f"{row.at / 1e9:.4f}", *(_state(row, lane) for lane in lanes), _phrase(row))
     return table
 
 
-def _cells(row: Row, lanes: list[str]) -> list[Text]:
-    if row.band:
-        return [Text(f"══ {row.band} ══", style="bold magenta")] + [Text("")] * (len(lanes) - 1)
-    cells = []
-    for lane in lanes:
-        state = row.state.get(lane, "-")
-        style = _ROLE_STYLE.get(state[0], "")
-        phrases = row.cells.get(lane)
-        text = Text(state, style=f"bold {style}" if phrases else f"dim {style}")
-        if phrases:
-            more = f" ×{row.folded + 1}" if row.folded else ""
-            text.append(f" {'; '.join(phrases)}{more}", style="default not dim")
-        cells.append(text)
-    return cells
+def _state(row: Row, lane: str) -> Text:
+    state = row.state.get(lane, "")
+    style = _ROLE_STYLE.get(state[:1], "")
+    return Text(state, style=f"bold reverse {style}" if lane == row.actor else style)
+
+
+def _phrase(row: Row) -> Text:
+    text = "; ".join(row.phrases) + (f" (×{row.times})" if row.times > 1 else "")
+    if not row.actor:
+        return Text(f"== {text}", style="bold magenta")
+    return Text.assemble((f"{row.actor} ", "bold"), text)

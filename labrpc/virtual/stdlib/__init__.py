@@ -14,6 +14,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from labrpc.errors import UsageError
 from labrpc.virtual.stdlib import datetime, queue, randomness, system, terminal, threading, time
 from labrpc.virtual.stdlib.policy import ALLOWED, PRIVATE, REFUSED
 from labrpc.virtual.stdlib.terminal import builtins_for
@@ -32,6 +33,16 @@ def _atexit(host: Host, loader: Loader, module: ModuleType) -> dict[str, Any]:
     return {"register": lambda function, *args, **kwargs: function, "unregister": lambda function: None}
 
 
+def _process_pool(host: Host, loader: Loader, module: ModuleType) -> dict[str, Any]:
+    """For `concurrent.futures`, which imports it when server code asks for the class."""
+
+    class ProcessPoolExecutor:
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            raise UsageError(f"no ProcessPoolExecutor on a host: {REFUSED['concurrent.futures.process']}")
+
+    return {"ProcessPoolExecutor": ProcessPoolExecutor}
+
+
 def _os(host: Host, loader: Loader, module: ModuleType) -> dict[str, Any]:
     path = ModuleType("os.path")
     path.__dict__.update(system.path_namespace())
@@ -45,6 +56,7 @@ def _queue(host: Host, loader: Loader, module: ModuleType) -> dict[str, Any]:
 
 _FILLS: dict[str, _Fill] = {
     "atexit": _atexit,
+    "concurrent.futures.process": _process_pool,
     "datetime": lambda host, loader, module: datetime.namespace(),
     "io": lambda host, loader, module: terminal.io_namespace(),
     "os": _os,
@@ -58,7 +70,7 @@ _FILLS: dict[str, _Fill] = {
     "uuid": lambda host, loader, module: randomness.uuid_namespace(host),
 }
 
-OVERLAYS = frozenset(_FILLS) - {"atexit"} | {"os.path"}
+OVERLAYS = frozenset(_FILLS) - frozenset(REFUSED) | {"os.path"}
 """The modules that server code may import and that are not the real ones."""
 
 

@@ -50,6 +50,9 @@ class date(real.date, metaclass=_StandsFor):
     def fromtimestamp(cls, timestamp: float, /) -> Self:
         return cls.fromordinal(real.datetime.fromtimestamp(timestamp, real.UTC).toordinal())
 
+    def strftime(self, format: str) -> str:
+        return super().strftime(format)  # called from here, it imports the real `time`
+
     def __repr__(self) -> str:
         return f"datetime.{super().__repr__()}"
 
@@ -83,6 +86,10 @@ class datetime(real.datetime, metaclass=_StandsFor):
         return cls.fromtimestamp(timestamp)
 
     @classmethod
+    def strptime(cls, date_string: str, format: str, /) -> Self:
+        return super().strptime(date_string, format)
+
+    @classmethod
     def _of(cls, moment: real.datetime) -> Self:
         return cls.combine(moment.date(), moment.timetz())
 
@@ -95,6 +102,9 @@ class datetime(real.datetime, metaclass=_StandsFor):
 
     def date(self) -> real.date:
         return date(self.year, self.month, self.day)
+
+    def strftime(self, format: str) -> str:
+        return super().strftime(format)
 
     def __repr__(self) -> str:
         return f"datetime.{super().__repr__()}"

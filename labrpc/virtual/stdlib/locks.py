@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from labrpc.virtual import diagnosis
 from labrpc.virtual.scheduler import GreenThread, HostEnded
-from labrpc.virtual.stdlib.waiting import HostObject, Waiter, deadline_after, notify
+from labrpc.virtual.stdlib.waiting import POLL_STEPS, HostObject, NumberedObject, Waiter, deadline_after, notify
 
 __all__ = ["Condition", "Lock", "RLock"]
 
@@ -25,7 +25,7 @@ _OUTSIDE = GreenThread(0, "outside the host's threads")
 """Owns what is acquired by code that runs between the host's threads, such as a `__del__` during garbage collection."""
 
 
-class _OwnedLock(HostObject):
+class _OwnedLock(NumberedObject):
     """What both kinds of lock share: an owner, and threads that wait for it to let go."""
 
     __slots__ = ("_waiters", "owner")
@@ -155,7 +155,7 @@ class Lock(_OwnedLock):
 
     def __repr__(self) -> str:
         state = "unlocked" if self.owner is None else "locked"
-        return f"<{state} {type(self).__module__}.{type(self).__qualname__} object at {self._host.name}/{self.number}>"
+        return f"<{state} {self._kind()} object at {self._host.name}/{self.number}>"
 
     # What a Condition needs.
 
@@ -224,9 +224,9 @@ class RLock(_OwnedLock):
 
     def __repr__(self) -> str:
         state = "unlocked" if self.owner is None else "locked"
-        name = f"{type(self).__module__}.{type(self).__qualname__}"
         owner = None if self.owner is None else diagnosis.thread_name(self.owner)
-        return f"<{state} {name} object owner={owner!r} count={self._count} at {self._host.name}/{self.number}>"
+        place = f"{self._host.name}/{self.number}"
+        return f"<{state} {self._kind()} object owner={owner!r} count={self._count} at {place}>"
 
     # What a Condition needs.
 
@@ -314,6 +314,8 @@ class Condition(HostObject):
         waiter = Waiter(host.current)
         self._waiters.append(waiter)
         saved = self._release_save()
+        if not parks:
+            host.charge(POLL_STEPS)
         # No `finally` takes the lock back: nothing but the host's end comes out of park().
         while parks and not waiter.notified and host.park(deadline, self.waits_for):
             pass

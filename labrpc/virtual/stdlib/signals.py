@@ -7,12 +7,12 @@ from collections.abc import Callable
 from threading import BrokenBarrierError
 
 from labrpc.virtual.stdlib.locks import Condition, Lock
-from labrpc.virtual.stdlib.waiting import HostObject, Waiter, deadline_after, notify, wait_in
+from labrpc.virtual.stdlib.waiting import NumberedObject, Waiter, deadline_after, notify, wait_in
 
 __all__ = ["Barrier", "BoundedSemaphore", "BrokenBarrierError", "Event", "Semaphore"]
 
 
-class Semaphore(HostObject):
+class Semaphore(NumberedObject):
     """A number of permits, `value` at first; `acquire` takes one, `release` gives some back."""
 
     __module__ = "threading"
@@ -85,7 +85,7 @@ class BoundedSemaphore(Semaphore):
         return f"<{self._title()}: value={self._value}/{self._initial_value}>"
 
 
-class Event(HostObject):
+class Event(NumberedObject):
     """A flag that threads can wait for."""
 
     __module__ = "threading"
@@ -128,7 +128,7 @@ class _Round:
         """"" while it fills; then "passed", "reset" or "broken"."""
 
 
-class Barrier(HostObject):
+class Barrier(NumberedObject):
     """A place where `parties` threads wait for each other; the last to arrive calls `action` and lets all go on.
 
     A thread whose round was passed has passed it, even if the barrier breaks before that thread runs again.

@@ -9,6 +9,7 @@ from sys import _getframe
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from labrpc.errors import UsageError
+from labrpc.virtual.scheduler import HostEnded
 from labrpc.virtual.stdlib.waiting import current_host
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class HostStream(io.TextIOBase):
     def write(self, text: str, /) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        if self._host.ended:
+            raise HostEnded
         *lines, self._line = (self._line + text).split("\n")
         for line in lines:
             self._host.output(line)

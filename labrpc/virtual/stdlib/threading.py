@@ -17,7 +17,7 @@ from labrpc.virtual.scheduler import GreenThread, HostEnded
 from labrpc.virtual.stdlib.local import local
 from labrpc.virtual.stdlib.locks import Condition, Lock, RLock
 from labrpc.virtual.stdlib.signals import Barrier, BoundedSemaphore, Event, Semaphore
-from labrpc.virtual.stdlib.waiting import TIMEOUT_MAX, HostObject, current_host, deadline_after
+from labrpc.virtual.stdlib.waiting import POLL_STEPS, TIMEOUT_MAX, HostObject, current_host, deadline_after
 
 if TYPE_CHECKING:
     from labrpc.virtual.host import Host
@@ -81,7 +81,10 @@ def _state(host: Host) -> _State:
 
 def namespace(host: Host, module: ModuleType) -> dict[str, Any]:
     """The contents of `module`, the host's own `threading`."""
-    _state(host).module = module
+    state = _state(host)
+    state.module = module
+    if state.main is None:  # from now on reports call it by the name that server code sees
+        state.main = _MainThread(host)
     names = [*__all__, "__excepthook__", "_register_atexit", "activeCount", "currentThread"]
     return {"__all__": list(__all__), **{name: globals()[name] for name in names}}
 
@@ -183,7 +186,10 @@ class Thread(HostObject):
             raise RuntimeError("cannot join thread before it is started")
         if self._green is me:
             raise RuntimeError("cannot join current thread")
-        if self._stopped or (timeout is not None and timeout <= 0):
+        if self._stopped:
+            return
+        if timeout is not None and timeout <= 0:
+            host.charge(POLL_STEPS)
             return
         deadline = None if timeout is None else deadline_after(host, timeout)
         waits_for = f"waits for thread {self._name} to end"

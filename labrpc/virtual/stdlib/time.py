@@ -33,7 +33,7 @@ def namespace(host: Host) -> dict[str, Any]:
     """The contents of a host's `time`."""
     functions = HostTime(host)
     contents = {name: getattr(functions, name) for name in dir(HostTime) if not name.startswith("_")}
-    contents.update(_CLOCKS, strptime=real_time.strptime, struct_time=struct_time)
+    contents.update(_CLOCKS, struct_time=struct_time)
     contents.update(altzone=0, daylight=0, timezone=0, tzname=("UTC", "UTC"))
     return contents
 
@@ -115,6 +115,9 @@ class HostTime:
 
     def ctime(self, seconds: float | None = None, /) -> str:
         return real_time.asctime(self.gmtime(seconds))
+
+    def strptime(self, text: str, layout: str = "%a %b %d %H:%M:%S %Y", /) -> struct_time:
+        return real_time.strptime(text, layout)  # called from here, it imports _strptime as this module would
 
     def strftime(self, layout: str, moment: Any = None, /) -> str:
         return real_time.strftime(layout, self.gmtime() if moment is None else moment)

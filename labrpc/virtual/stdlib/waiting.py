@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from labrpc.virtual.host import Host
 
 __all__ = [
+    "POLL_STEPS",
     "TIMEOUT_MAX",
     "TIMER_SLACK_NS",
     "HostObject",
+    "NumberedObject",
     "Waiter",
     "current_host",
     "deadline_after",
@@ -32,24 +34,38 @@ TIMEOUT_MAX = 9223372036.0
 TIMER_SLACK_NS = 50_000
 """The shortest timed wait: Linux's own default slack. It keeps a loop of tiny sleeps from crawling through time."""
 
+POLL_STEPS = 5
+"""What a wait of no time costs: the library's own loops have no step points, and one that polls must see time pass."""
+
 
 class HostObject:
-    """An object of one host, known by a number instead of an address, which would differ from run to run."""
+    """An object of one host, the one that runs when it is made."""
 
-    __slots__ = ("__weakref__", "_host", "number")
+    __slots__ = ("__weakref__", "_host")
 
     def __init__(self) -> None:
-        host: Host = current_host()
-        host.lock_count += 1
-        self._host = host
-        self.number = host.lock_count
-
-    def _title(self) -> str:
-        """`threading.Lock at server-1/7`, for `repr`."""
-        return f"{type(self).__module__}.{type(self).__qualname__} at {self._host.name}/{self.number}"
+        self._host: Host = current_host()
 
     def __reduce__(self) -> Any:
         raise TypeError(f"cannot pickle or copy {type(self).__name__!r} object")
+
+
+class NumberedObject(HostObject):
+    """One that is known by a number instead of its address, which would differ from run to run."""
+
+    __slots__ = ("number",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._host.lock_count += 1
+        self.number = self._host.lock_count
+
+    def _title(self) -> str:
+        """`threading.Event at server-1/7`, for `repr`."""
+        return f"{self._kind()} at {self._host.name}/{self.number}"
+
+    def _kind(self) -> str:
+        return f"{type(self).__module__}.{type(self).__qualname__}"
 
 
 class Waiter:
@@ -79,6 +95,7 @@ def wait_in(host: Host, waiters: deque[Waiter], timeout: float | None, waits_for
     deadline = None
     if timeout is not None:
         if timeout <= 0:
+            host.charge(POLL_STEPS)
             return False
         deadline = deadline_after(host, timeout)
     waiter = Waiter(host.current)

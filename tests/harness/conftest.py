@@ -1,0 +1,100 @@
+"""What the harness's own tests share: clusters that run a snippet of server code."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labrpc.streams import Streams
+from labrpc.virtual.coordinator import Disturbance
+from tester.cluster import Cluster
+from tester.run import Options, Run
+
+pytest_plugins = ["pytester"]
+
+SNIPPET = "tests.harness.programs.snippet"
+PROGRAMS = {SNIPPET: Path(__file__).parent / "programs" / "snippet.py"}
+
+HEADER = """\
+import queue, random, threading, time
+from dataclasses import dataclass
+from labrpc import annotate, decode, encode, message, rpc
+
+@message
+@dataclass
+class Ping:
+    number: int
+
+@message
+@dataclass
+class Pong:
+    number: int
+
+"""
+
+Lab = Callable[..., Cluster]
+
+
+def header_line(offset: int) -> int:
+    """The line number in raft/__init__.py of line `offset` (from 1) of a snippet."""
+    return HEADER.count("\n") + offset
+
+
+class FixedDisturbance(Disturbance):
+    """Preemption as a test wants it, not as the seed has it."""
+
+    def __init__(self, mean_gap_steps: int = 0, longest_stall_ns: int = 0, longest_async_save_ns: int = 0) -> None:
+        super().__init__(Streams(0))
+        self.mean_gap_steps = mean_gap_steps
+        self.longest_stall_ns = longest_stall_ns
+        self.longest_async_save_ns = longest_async_save_ns
+
+
+@pytest.fixture(params=["threads", "processes"])
+def world(request: pytest.FixtureRequest) -> str:
+    """Both virtual worlds, one after the other."""
+    return request.param
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """Builds and starts a cluster whose servers run `snippet`'s class Server.
+
+    `lab(snippet, servers=2, world="threads", seed=1, disturbance=…, start=True, **options of Cluster)`
+    """
+    runs: list[Run] = []
+
+    def build(
+        snippet: str,
+        servers: int = 2,
+        *,
+        world: str = "threads",
+        seed: int = 1,
+        disturbance: Disturbance | None = None,
+        step_wall_limit_s: float = 20.0,
+        start: bool = True,
+        latency: float | None = 0.001,
+        **options: Any,
+    ) -> Cluster:
+        folder = tmp_path / f"solution-{len(runs)}" / "raft"
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text(HEADER + textwrap.dedent(snippet).lstrip("\n"))
+        chosen = Options(
+            servers=world, solution=folder.parent, programs=PROGRAMS, step_wall_limit_s=step_wall_limit_s
+        )
+        run = Run(seed, chosen)
+        fixed = disturbance or FixedDisturbance()
+        run.disturbance = lambda streams: fixed  # type: ignore[method-assign]
+        runs.append(run)
+        cluster = Cluster(run, servers, program=SNIPPET, latency=latency, **options)
+        if start:
+            cluster.start_all()
+        return cluster
+
+    yield build
+    for run in runs:
+        run.close()
