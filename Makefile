@@ -1,0 +1,59 @@
+# make demo    the lab at work: many seeds of part 2A, then a broken Raft caught, named and replayed
+# make test    everything that must hold: style, types, arrows between packages, all tests
+# make help    the rest
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+OTHER_PYTHONS := 3.12 3.13
+
+.PHONY: help demo test lint labs bench pythons constraints clean
+
+help:
+	@grep -E '^# make' Makefile | sed 's/^# //'
+	@echo 'make lint    style and types only'
+	@echo 'make bench   how fast it is, as a table'
+	@echo 'make pythons environments for the other supported Pythons that are found here; make test then uses them'
+	@echo 'make clean   remove what was installed and generated here'
+
+demo: $(READY)
+	$(BIN)/tester demo
+
+test: lint $(READY)
+	$(BIN)/pytest -n auto
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+# One environment a Python, as .venv-3.12: the tests compare the runs there with the runs here.
+pythons:
+	@for version in $(OTHER_PYTHONS); do \
+	    python=$$(command -v python$$version || true); \
+	    if ! $${python:-false} -c '' 2>/dev/null; then \
+	        python=$$(ls -d "$$(pyenv root 2>/dev/null)"/versions/$$version.*/bin/python 2>/dev/null | tail -n 1); fi; \
+	    if [ -z "$$python" ]; then echo "python$$version is not installed here"; continue; fi; \
+	    echo "setting up .venv-$$version with $$python"; \
+	    "$$python" -m venv .venv-$$version && \
+	    .venv-$$version/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]' || exit 1; \
+	done
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "raftlab needs Python 3.11 or newer; name one with: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(READY)
+
+constraints:
+	rm -rf .venv-fresh && $(PYTHON) -m venv .venv-fresh
+	.venv-fresh/bin/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	(head -n 1 constraints.txt; .venv-fresh/bin/python -m pip freeze --exclude-editable --exclude setuptools) > constraints.new
+	mv constraints.new constraints.txt && rm -rf .venv-fresh
+
+clean:
+	rm -rf .venv .venv-* *.egg-info .raftlab .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
