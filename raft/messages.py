@@ -66,10 +66,17 @@ class AppendEntriesArgs:
 @message
 @dataclass
 class AppendEntriesReply:
-    """`success`: the follower had an entry that matches prev_log_index and prev_log_term (Fig. 2)."""
+    """`success`: the follower had an entry that matches prev_log_index and prev_log_term (Fig. 2).
+
+    If not, the rest says how far back the logs may agree (§5.3, end): `conflict_term` is the term of the follower's
+    entry at prev_log_index, 0 if its log is shorter; `conflict_index` is the first index of that term in its log, or
+    where its log ends, plus one.
+    """
 
     term: int
     success: bool
+    conflict_term: int = 0
+    conflict_index: int = 0
 
 
 @message
@@ -99,7 +106,10 @@ class PersistentState:
 
     current_term: int
     voted_for: int | None
-    log: list[LogEntry]
+    last_included_index: int
+    last_included_term: int
+    log: list[bytes]
+    """The entries after the snapshot, each encoded."""
 
 
 @message

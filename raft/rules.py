@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["is_at_least_as_up_to_date", "majority"]
+from collections.abc import Sequence
+
+__all__ = ["committed_index", "is_at_least_as_up_to_date", "majority"]
 
 
 def majority(servers: int) -> int:
@@ -19,3 +21,8 @@ def is_at_least_as_up_to_date(
     old entries would overwrite a committed newer one.
     """
     return (last_log_term, last_log_index) >= (than_last_log_term, than_last_log_index)
+
+
+def committed_index(match_index: Sequence[int]) -> int:
+    """The highest index that a majority of servers has, by each one's highest matching index (Fig. 2, Leaders)."""
+    return sorted(match_index)[len(match_index) - majority(len(match_index))]

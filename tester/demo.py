@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 import shlex
+import shutil
 import subprocess
 import sys
-import tempfile
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -22,46 +22,57 @@ from tester.run import reference_root
 
 __all__ = ["demonstrate"]
 
+_LABS = "tests/labs"
 _BROKEN_RUNS = 50
 
 
 def demonstrate(console: Console, *, runs: int, mutant_name: str) -> int:
     """Runs it; the exit code to leave with: 0 if the reference passed and the broken Raft was caught and replayed."""
     root = reference_root()
-    tests = root / "tests" / "labs"
-    if not tests.is_dir():
-        raise UsageError(f"the demonstration needs a checkout of the project: there is no tests/labs in {root}")
+    if not (root / _LABS).is_dir():
+        raise UsageError(f"the demonstration needs a checkout of the project: there is no {_LABS} in {root}")
+    mutant = _mutant(root, mutant_name)
     workers = str(min(os.cpu_count() or 1, 8))
 
-    _title(console, f"1. Part 2A on the reference Raft, {runs} seeds of each test, in virtual time")
-    if _pytest(console, root, [str(tests), "-m", "2A", "--runs", str(runs), "-n", workers, "-q"]) != 0:
+    _title(console, f"1. Part 2A on the reference Raft, {runs} seeds of each test")
+    if _pytest(console, root, [_LABS, "-m", "2A", "--runs", str(runs), "-n", workers, "-q"]) != 0:
         console.print(Text("the reference failed: that is a bug worth a report; the seed is above", style="bold red"))
         return 1
 
-    mutant = mutants.load(root / "tests" / "mutants" / f"{mutant_name}.toml")
-    _title(console, f"2. A Raft that {mutant.title}: “{mutant.misconception}”")
-    with tempfile.TemporaryDirectory(prefix="raftlab-demo-") as folder:
-        solution = mutant.plant(root, Path(folder) / mutant.name)
-        console.print(Syntax(_difference(root, solution, mutant.file), "diff", background_color="default"))
-        results = Path(folder) / "results.xml"
-        broken = ["-m", "2A", "--runs", str(_BROKEN_RUNS), "-x", "-q", "--solution", str(solution)]
-        if _pytest(console, root, [str(tests), *broken, f"--junitxml={results}"]) != 1:
-            console.print(Text(f"{mutant.name} was not caught: that is a bug in the tests", style="bold red"))
-            return 1
-        test, seed, journal_hash = _failure(results)
+    _title(console, f"2. A Raft that {mutant.title}")
+    console.print(Text(f"“{mutant.misconception}” ({mutant.section} says otherwise)"))
+    folder = Path(".raftlab") / "demo"  # kept, so that the reader can replay what is shown
+    shutil.rmtree(root / folder, ignore_errors=True)
+    solution = folder / mutant.name
+    mutant.plant(root, root / solution)
+    console.print(Syntax(_difference(root, root / solution, mutant.file), "diff", background_color="default"))
+    broken = ["-m", "2A", "--runs", str(_BROKEN_RUNS), "-x", "-q", "--solution", str(solution)]
+    results = folder / "results.xml"
+    if _pytest(console, root, [_LABS, *broken, f"--junitxml={results}"]) != 1:
+        console.print(Text(f"{mutant.name} was not caught: that is a bug in the tests", style="bold red"))
+        return 1
+    test, seed, journal_hash = _failure(root / results)
 
-        _title(console, "3. The same seed is the same failure, event for event")
-        replay = [f"tests/labs/test_2a_election.py::{test}", "--seed", seed, "--solution", str(solution)]
-        if _pytest(console, root, [*replay, "-q", f"--junitxml={results}"]) != 1:
-            console.print(Text("the replay did not fail: the run is not deterministic", style="bold red"))
-            return 1
-        _, _, replayed_hash = _failure(results)
+    _title(console, "3. The same seed is the same failure, event for event")
+    replay = [f"{_LABS}/test_2a_election.py::{test}", "--seed", seed, "--solution", str(solution), "-q"]
+    if _pytest(console, root, [*replay, f"--junitxml={results}"]) != 1:
+        console.print(Text("the replay did not fail: the run is not deterministic", style="bold red"))
+        return 1
+    _, _, replayed_hash = _failure(root / results)
     console.print()
     if replayed_hash != journal_hash:
         console.print(Text(f"journal hashes differ: {journal_hash} and {replayed_hash}", style="bold red"))
         return 1
-    console.print(Text(f"caught, named and replayed: {test} under seed {seed}, journal hash {journal_hash} both times"))
+    console.print(Text(f"Caught, named and replayed: {test} under seed {seed}.", style="bold green"))
+    console.print(Text(f"Both runs have the journal hash {journal_hash}.", style="bold green"))
     return 0
+
+
+def _mutant(root: Path, name: str) -> mutants.Mutant:
+    known = {mutant.name: mutant for mutant in mutants.load_all(root / "tests" / "mutants") if mutant.part == "2A"}
+    if name not in known:
+        raise UsageError(f"no mutant {name} of part 2A; there are {', '.join(known)}")
+    return known[name]
 
 
 def _title(console: Console, text: str) -> None:

@@ -30,13 +30,14 @@ def deferred(run: Run) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    pressed = False
+    pressed: KeyboardInterrupt | None = None
 
     def on_interrupt(number: int, frame: FrameType | None) -> None:
         nonlocal pressed
-        if pressed or not _interrupt(KeyboardInterrupt()):
-            raise KeyboardInterrupt
-        pressed = True
+        error = KeyboardInterrupt()
+        if pressed is not None or not _interrupt(error):
+            raise error
+        pressed = error
 
     before = signal.signal(signal.SIGINT, on_interrupt)
     _active.append(run)
@@ -45,6 +46,8 @@ def deferred(run: Run) -> Iterator[None]:
     finally:
         _active.pop()
         signal.signal(signal.SIGINT, before)
+    if pressed is not None and all(cluster.coordinator.failure is not pressed for cluster in run.clusters):
+        raise pressed  # the test ended without waiting again
 
 
 def limit_wall_time(seconds: float) -> Callable[[], None]:
@@ -66,8 +69,5 @@ def limit_wall_time(seconds: float) -> Callable[[], None]:
 
 
 def _interrupt(error: BaseException) -> bool:
-    for run in reversed(_active):
-        for cluster in reversed(run.clusters):
-            cluster.coordinator.interrupt(error)
-            return True
-    return False
+    clusters = [cluster for run in _active for cluster in run.clusters]
+    return any([cluster.coordinator.interrupt(error) for cluster in clusters])  # all: any of them may be running

@@ -102,6 +102,31 @@ def pytest_report_header(config: pytest.Config) -> str:
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        points = item.get_closest_marker("points")
+        part = next((name for name in PARTS if item.get_closest_marker(name)), None)
+        if points is not None and part is not None:
+            item.user_properties += [("part", part), ("points", str(points.args[0]))]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Points by part: a test earns its own if all its runs passed."""
+    passed: dict[tuple[str, str, int], bool] = {}
+    for outcome in ("passed", "failed", "error"):
+        for result in terminalreporter.stats.get(outcome, ()):
+            properties = dict(getattr(result, "user_properties", ()))
+            if "points" in properties and (result.when == "call" or outcome == "error"):
+                test = (properties["part"], result.nodeid.partition("[")[0], int(properties["points"]))
+                passed[test] = passed.get(test, True) and outcome == "passed"
+    for part in PARTS:
+        tests = {test: ok for test, ok in passed.items() if test[0] == part}
+        if tests:
+            earned = sum(test[2] for test, ok in tests.items() if ok)
+            total = sum(test[2] for test in tests)
+            terminalreporter.write_line(f"part {part}, {PARTS[part]}: {earned} of {total} points")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     runs = int(metafunc.config.option.runs)
     if "run_number" in metafunc.fixturenames and runs > 1:
@@ -159,6 +184,18 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     if failed is not None:
         raise failed
     return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
+    try:
+        return (yield)
+    finally:  # pytest keeps every item to the end of the session: not its run with it
+        run = item.stash.get(_run_key, None)
+        if run is not None:
+            del item.stash[_run_key]
+            for cluster in run.clusters:
+                cluster.journal.close()
 
 
 def _keep_journals(item: pytest.Item, run: Run) -> None:

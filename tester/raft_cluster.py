@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from labrpc.codec import encode
+from tester.applied import AppliedLogs
 from tester.cluster import Cluster, Server
 from tester.invariants import RaftInvariants
 from tester.probe import VoteProbe
@@ -28,6 +30,11 @@ class RaftServer(Server):
         result: tuple[int, int, bool] | None = self.call("start", command)
         return result
 
+    def persist_bytes(self) -> int | None:
+        """Bytes of its raft state on stable storage."""
+        size: int | None = self.call("persist_bytes")
+        return size
+
 
 class RaftCluster(Cluster):
     """Raft servers 0 to n-1, judged by the invariants from their first message on."""
@@ -38,7 +45,8 @@ class RaftCluster(Cluster):
         super().__init__(run, servers, program=program, **options)
         probe = VoteProbe(self.machines, self.coordinator, program, servers)
         self.invariants = RaftInvariants(self.coordinator, probe, servers)
-        self.journal.listeners.append(self.invariants.observe)
+        self.applied = AppliedLogs(self.coordinator)
+        self.journal.listeners += [self.invariants.observe, self.applied.observe]
         self.start_all()
 
     def one_leader(self) -> int:
@@ -91,6 +99,83 @@ class RaftCluster(Cluster):
         if len(set(terms.values())) != 1:
             raise AssertionError(f"servers disagree on the term: {terms}")
         return next(iter(terms.values()))
+
+    def disconnect(self, *servers: int) -> None:
+        """Cuts servers off."""
+        for server in servers:
+            self.network.disconnect(server)
+
+    def connect(self, *servers: int) -> None:
+        """Ends `disconnect`."""
+        for server in servers:
+            self.network.connect(server)
+
+    def command(self) -> int:
+        """A command that no other is likely to equal."""
+        return self.random.below(1 << 40)
+
+    def applied_by(self, index: int) -> int:
+        """How many servers have applied `index`."""
+        return self.applied.servers_that_applied(index)
+
+    def one(self, command: Any, servers: int, *, retry: bool = True) -> int:
+        """Gets `command` agreed on: finds a leader, starts it there, waits until `servers` have applied it; its index.
+
+        It takes up to 10 s in all, and 2 s a submission; without `retry` the first submission must do.
+
+        Raises:
+            AssertionError: that was not enough.
+        """
+        data = encode(command)
+        deadline = self.now + 10
+        candidate = 0
+        while self.now < deadline:
+            index = None
+            for _ in range(self.n):
+                candidate = (candidate + 1) % self.n
+                if self.is_reachable(candidate):
+                    started = self.server(candidate).start(command)
+                    if started is not None and started[2]:
+                        index = started[0]
+                        break
+            if index is None:
+                self.sleep(0.05)
+                continue
+            patience = self.now + 2
+            while self.now < patience:
+                if self.applied_by(index) >= servers and encode(self.applied.command(index)) == data:
+                    return index
+                self.sleep(0.02)
+            if not retry:
+                break
+        raise AssertionError(
+            f"{command if len(str(command)) < 40 else 'the command'} was not applied by {servers} servers "
+            f"within {'10 s' if retry else '2 s of its first submission'}"
+        )
+
+    def wait(self, index: int, servers: int, term: int | None = None) -> Any:
+        """Waits until `servers` have applied `index`; the command there.
+
+        Polls from 10 ms doubling to 1.28 s, 30 times. Gives up with None when a server has moved past `term`.
+
+        Raises:
+            AssertionError: too few have applied it in the end.
+        """
+        pause = 0.01
+        for _ in range(30):
+            if self.applied_by(index) >= servers:
+                break
+            self.sleep(pause)
+            pause = min(2 * pause, 1.28)
+            if term is not None:
+                for server in range(self.n):
+                    state = self.server(server).get_state()
+                    if state is not None and state[0] > term:
+                        return None
+        found = self.applied_by(index)
+        if found < servers:
+            raise AssertionError(f"only {found} servers have applied index {index}, {servers} are needed")
+        return self.applied.command(index)
 
     def _reachable(self) -> list[int]:
         return [index for index in range(self.n) if self.is_reachable(index)]

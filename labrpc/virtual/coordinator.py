@@ -65,6 +65,9 @@ SHUTDOWN_NS = 11_000_000_000
 GC_INTERVAL = 200_000
 """Garbage is collected after this many events and at no other time: collections are part of the run."""
 
+GC_BOOTS = 64
+"""And after this many starts of servers, each of which leaves a dead incarnation behind."""
+
 WARNINGS = frozenset({"rpc-under-lock", "foreign-release"})
 
 _LEVELS_TO_STEP = 1
@@ -90,6 +93,9 @@ class Machine(Protocol):
     """A host as the coordinator sees it, in this process or in a child."""
 
     def step(self, now: int, limit: int, inbox: list[frames.InboxItem]) -> frames.Step: ...
+
+    def collect(self) -> None:
+        """Collects its garbage, if that is in a process of its own."""
 
     def end(self) -> None: ...
 
@@ -212,6 +218,46 @@ class _PendingControl:
         self.task, self.wait, self.node, self.name = task, wait, node, name
 
 
+_BATCHES_TO_COLLECT = 32
+"""How many runs may leave their remains: they are in circles, and the next run has them frozen."""
+
+
+class _Interpreter:
+    """What runs change in this process: no garbage is collected unasked, and recursion has another limit.
+
+    Runs may overlap (a test with two clusters), so the first changes it and the last puts it back.
+    """
+
+    def __init__(self) -> None:
+        self._runs = 0
+        self._batches = 0
+        self._recursion_limit = 0
+        self._collects = False
+
+    def enter(self) -> None:
+        self._runs += 1
+        if self._runs == 1:
+            self._recursion_limit = sys.getrecursionlimit()
+            self._collects = gc.isenabled()
+            gc.disable()
+            self._batches += 1
+            if self._batches % _BATCHES_TO_COLLECT == 0:
+                gc.collect()
+            gc.freeze()
+
+    def leave(self) -> None:
+        self._runs -= 1
+        if not self._runs:
+            sys.setrecursionlimit(self._recursion_limit)
+            gc.collect()  # quick: what was there before the runs is frozen
+            gc.unfreeze()
+            if self._collects:
+                gc.enable()
+
+
+_interpreter = _Interpreter()
+
+
 class Coordinator:
     """One run.
 
@@ -254,10 +300,13 @@ class Coordinator:
         self._sequence = 0
         self._due: list[_Node] = []
         """Hosts to step before the next event."""
-        self._recursion_limit: int | None = None
+        self._recursion_limit = 0
+        self._tasks: dict[HarnessTask, None] = {}
+        """Spawned and not yet at their end."""
         self._nodes: dict[str, _Node] = {}
         self._ghosts: list[_Node] = []
         self._incarnations: dict[str, int] = {}
+        self._boots = 0
         self._crash_streams = streams.sub("crash")
         self._message_count = 0
         self._delivery_count = 0
@@ -270,7 +319,7 @@ class Coordinator:
         self._main = HarnessTask()
         self._main.greenlet = getcurrent()
         self._task = self._main
-        self._hub = greenlet(self._loop)
+        self._hub = greenlet(self._run_loop)
         self._perform = {
             frames.Call: self._on_call,
             frames.Answer: self._on_answer,
@@ -285,9 +334,7 @@ class Coordinator:
         self.network.listeners.append(lambda kind, detail: self.journal.append(Faulted(self.now, kind, detail)))
         self.network.pause_listeners.append(self._set_paused)
         self.network.clock_listeners.append(self._set_clock)
-        self._gc_was_enabled = gc.isenabled()
-        gc.disable()
-        gc.freeze()
+        _interpreter.enter()
 
     # -------------------------------------------------------------- the test's body: harness tasks
 
@@ -304,11 +351,14 @@ class Coordinator:
         self._check_usable()
         task = HarnessTask()
         task.greenlet = greenlet(lambda *_: self._run_task(task, function), parent=self._hub)
+        self._tasks[task] = None
         self._push(self.now, self._resume, task, 0)
         return task
 
     def join(self, task: HarnessTask) -> Any:
         """Waits for `task` to end; what its function returned."""
+        if task is self._task:
+            raise UsageError("a task cannot join itself")
         while not task.done:
             me, _ = self._begin_wait()
             task.joiners.append(me)
@@ -321,8 +371,11 @@ class Coordinator:
         except GreenletExit:
             return
         except BaseException as error:
+            if self._closed:  # it could not bear being ended
+                return
             self._fail(error)
         task.done = True
+        self._tasks.pop(task, None)
         for joiner in task.joiners:
             self._push(self.now, self._resume, joiner, joiner.waiting)
 
@@ -340,6 +393,7 @@ class Coordinator:
             return
         self._task = task
         task.greenlet.switch(value)
+        sys.setrecursionlimit(self._recursion_limit)  # the task may have run another cluster
 
     def _check_usable(self) -> None:
         if self._closed or self._failure is not None:
@@ -361,6 +415,9 @@ class Coordinator:
             raise UsageError(f"server {name} is running; crash or shut it down first")
         incarnation = self._incarnations.get(name, 0) + 1
         self._incarnations[name] = incarnation
+        self._boots += 1
+        if self._boots % GC_BOOTS == 0:
+            self._collect_garbage()
         contents = old.disk.durable if old is not None else MemoryPersister().durable
         node = _Node(name, incarnation, self._machines.create(self.settings(name, incarnation)), MemoryPersister(*contents))
         node.clock = self.now
@@ -414,11 +471,15 @@ class Coordinator:
         if not self.is_up(name):
             raise UsageError(f"server {name} is not running")
         node = self._nodes[name]
+        if node.paused:
+            self.network.resume(name)  # else it could not even hear kill()
+        node.crash_after = 0
         node.detached = True
         node.disk = self._lose_pending_saves(node)
         self.network.delete_server(name)
         self.journal.append(Stopped(self.now, name, node.incarnation, "shutdown"))
         self._abandon_requests(node)
+        self._abandon_controls(node)
         self._ghosts.append(node)
         self._push(self.now, self._deliver, node, frames.Control(0, "kill", encode(())))
         due = self.now + SHUTDOWN_NS
@@ -447,10 +508,7 @@ class Coordinator:
         node.disk = self._lose_pending_saves(node)
         self.journal.append(Stopped(self.now, node.name, node.incarnation, "crash"))
         self._abandon_requests(node)
-        for number, pending in list(self._controls.items()):
-            if pending.node is node:
-                del self._controls[number]
-                self._push(self.now, self._resume, pending.task, pending.wait, None)
+        self._abandon_controls(node)
 
     def _lose_pending_saves(self, node: _Node) -> MemoryPersister:
         """The disk after a crash: a drawn prefix of the saves that were pending has made it."""
@@ -464,12 +522,19 @@ class Coordinator:
             self._lose(rpc, closed=True)
         node.answering.clear()
 
+    def _abandon_controls(self, node: _Node) -> None:
+        for number, pending in list(self._controls.items()):
+            if pending.node is node:
+                del self._controls[number]
+                self._push(self.now, self._resume, pending.task, pending.wait, None)
+
     def _set_paused(self, name: str, paused: bool) -> None:
         node = self._nodes.get(name)
-        if node is None or not node.alive:
+        if node is None or not node.alive or node.detached:
             raise UsageError(f"server {name} is not running")
         node.paused = paused
         if not paused:
+            node.wake = None  # its wake-up came while it was paused, and was let pass
             self._schedule_wake(node, self.now)
 
     def _set_clock(self, name: str, offset_ns: int, drift_ppm: int) -> None:
@@ -523,11 +588,21 @@ class Coordinator:
         self._sequence = sequence = self._sequence + 1
         heapq.heappush(self._queue, (due, sequence, action, args))
 
+    def _run_loop(self) -> None:
+        try:
+            self._loop()
+        except GreenletExit:
+            return
+        except BaseException as error:  # of a listener of the journal, or of a machine that broke down
+            self.running = None
+            self._fail(error)
+
     def _loop(self) -> None:
         queue, due_nodes = self._queue, self._due
         pop = heapq.heappop
         # Hosts are stepped from here only, so their threads always start at the same depth of the stack.
-        self._recursion_limit = recursion.allow(_LEVELS_TO_STEP)
+        recursion.allow(_LEVELS_TO_STEP)
+        self._recursion_limit = sys.getrecursionlimit()
         while True:
             if self.interruption is not None:
                 self._fail(self.interruption)
@@ -540,10 +615,16 @@ class Coordinator:
                     self._fail(RunLimitExceeded(f"the run took more than {self._limit_ns / 1e9:g} s of its own time"))
             self.events += 1
             if self.events % GC_INTERVAL == 0:
-                gc.collect()
+                self._collect_garbage()
             action(*args)
             while due_nodes:
                 self._step(due_nodes.pop())
+
+    def _collect_garbage(self) -> None:
+        gc.collect()
+        for node in (*self._nodes.values(), *self._ghosts):
+            if node.alive:
+                node.machine.collect()
 
     def _fail(self, error: BaseException) -> NoReturn:
         """Ends the run: `error` is raised in the test."""
@@ -743,17 +824,34 @@ class Coordinator:
                 raise error
             self._fail(error)
 
-    def interrupt(self, error: BaseException) -> None:
-        """Ends the run with `error` as soon as the code under test can be left. For signal handlers."""
+    @property
+    def failure(self) -> BaseException | None:
+        """What has ended the run, if anything has."""
+        return self._failure
+
+    def interrupt(self, error: BaseException) -> bool:
+        """Ends the run with `error` as soon as the code under test can be left. For signal handlers.
+
+        Returns False, and does nothing, if the run is over.
+        """
+        if self._closed or self._failure is not None:
+            return False
         self.interruption = error
         node = self.running
         if node is not None:
             cast(Any, node.machine).interrupted = True
+        return True
 
     def close(self) -> None:
-        """Ends every host and frees what the run holds. Twice is fine."""
+        """Ends every host and frees what the run holds. Twice is fine.
+
+        Raises:
+            UsageError: a spawned task calls it.
+        """
         if self._closed:
             return
+        if any(task.greenlet is getcurrent() for task in self._tasks):
+            raise UsageError("a spawned task cannot close its own cluster; return from it instead")
         self._closed = True
         for node in (*self._nodes.values(), *self._ghosts):
             if node.alive:
@@ -761,13 +859,13 @@ class Coordinator:
                 node.machine.end()
         if self._hub:
             self._hub.throw(GreenletExit)
+        for task in self._tasks:
+            if task.greenlet:
+                task.greenlet.throw(GreenletExit)
+        self._tasks.clear()
         self._queue.clear()
-        if self._recursion_limit is not None:
-            sys.setrecursionlimit(self._recursion_limit)
         self._machines.close()
-        gc.unfreeze()
-        if self._gc_was_enabled:
-            gc.enable()
+        _interpreter.leave()
 
 
 def host_title(name: str) -> str:

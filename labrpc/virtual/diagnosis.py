@@ -5,15 +5,28 @@ Pure reading: nothing here changes a thread. Reports go out through `Host.report
 
 from __future__ import annotations
 
+import linecache
+import sys
 import traceback
 from types import FrameType
 from typing import TYPE_CHECKING, Any
+
+from greenlet import getcurrent
 
 if TYPE_CHECKING:
     from labrpc.virtual.host import Host
     from labrpc.virtual.scheduler import GreenThread
 
-__all__ = ["LOCK_WAIT_LIMIT_NS", "describe_threads", "examine_acquire", "lock_name", "overdue_acquire", "site_of", "thread_name", "where"]
+__all__ = [
+    "LOCK_WAIT_LIMIT_NS",
+    "describe_threads",
+    "examine_acquire",
+    "lock_name",
+    "overdue_acquire",
+    "site_of",
+    "thread_name",
+    "where",
+]
 
 LOCK_WAIT_LIMIT_NS = 2_000_000_000
 """How long an acquire without a timeout may wait before it counts as a deadlock."""
@@ -66,8 +79,9 @@ def describe_threads(host: Host) -> str:
     blocks = []
     for thread in host.threads.values():
         stack = [
-            f"    {_short(host, filename)}:{line} in {function}: {text}"
-            for filename, line, function, text in _stack(host, thread)
+            f"    {_site(host, frame)} in {frame.f_code.co_name}: "
+            f"{linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()}"
+            for frame in _server_frames(host, thread)
         ]
         blocks.append("\n".join([f"  {thread_name(thread)} {_state(host, thread)}", *stack]))
     return "\n".join(blocks) if blocks else "  no threads"
@@ -77,33 +91,48 @@ def where(host: Host, thread: GreenThread | None) -> str:
     """file:line of the code under test that `thread` is in, or "" if it is not in any."""
     if thread is None:
         return ""
-    stack = _stack(host, thread)
-    return f"{_short(host, stack[-1][0])}:{stack[-1][1]}" if stack else ""
+    stack = _server_frames(host, thread)
+    return _site(host, stack[-1]) if stack else ""
 
 
 def site_of(host: Host, error: BaseException) -> str:
     """file:line of the innermost frame of the code under test in `error`'s traceback, or "" if there is none."""
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{_short(host, error.filename)}:{error.lineno}"
+        return f"{host.short_path(error.filename)}:{error.lineno}"
     site = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         if host.is_server_file(frame.f_code.co_filename):
-            site = f"{_short(host, frame.f_code.co_filename)}:{line}"
+            site = f"{host.short_path(frame.f_code.co_filename)}:{line}"
     return site
 
 
 def lock_name(host: Host, lock: Any) -> str:
-    """`Raft.mu` where an object on some thread's stack has the lock as an attribute, else its kind and number."""
+    """What the code under test calls it: `Raft.mu` for an attribute of an object on some thread's stack, or a variable's
+    name there; else its kind and number."""
     for thread in host.threads.values():
-        frame = _top_frame(thread)
-        while frame is not None:
-            if host.is_server_file(frame.f_code.co_filename):
-                for owner in (frame.f_locals.get("self"),):
-                    for name, value in getattr(owner, "__dict__", {}).items():
-                        if value is lock or getattr(value, "_lock", None) is lock:
-                            return f"{type(owner).__name__}.{name}"
-            frame = frame.f_back
+        for frame in _server_frames(host, thread):
+            variables = frame.f_locals
+            owner = variables.get("self")
+            for name, value in _attributes(owner).items():
+                if _is_lock(value, lock):
+                    return f"{type(owner).__name__}.{name}"
+            for name, value in (*variables.items(), *frame.f_globals.items()):
+                if _is_lock(value, lock):
+                    return name
     return f"{type(lock).__name__} {lock.number}"
+
+
+def _is_lock(value: object, lock: object) -> bool:
+    return value is lock or (type(value).__name__ == "Condition" and _attributes(value).get("_lock") is lock)
+
+
+def _attributes(owner: object) -> dict[str, Any]:
+    """The instance's own attributes, without running any code of its class."""
+    try:
+        attributes = object.__getattribute__(owner, "__dict__")
+    except AttributeError:
+        return {}
+    return attributes if type(attributes) is dict else {}
 
 
 def _state(host: Host, thread: GreenThread) -> str:
@@ -120,33 +149,25 @@ def _top_frame(thread: GreenThread) -> FrameType | None:
     green = thread.greenlet
     if green is None or green.dead:
         return None
-    if green.gr_frame is not None:
-        return green.gr_frame
-    import sys  # the running thread's own frames: gr_frame is None for it
+    if green is getcurrent():
+        return sys._getframe()  # gr_frame is only for those that do not run
+    frame: FrameType | None = green.gr_frame
+    return frame
 
-    return sys._getframe() if bool(green) else None
 
-
-def _stack(host: Host, thread: GreenThread) -> list[tuple[str, int, str, str]]:
-    frame = _top_frame(thread)
-    if frame is None:
-        return []
+def _server_frames(host: Host, thread: GreenThread) -> list[FrameType]:
+    """The frames of the code under test on the thread's stack, outermost first."""
     found = []
-    for entry, line in traceback.walk_stack(frame):
-        filename = entry.f_code.co_filename
-        if host.is_server_file(filename):
-            found.append((filename, line, entry.f_code.co_name, _source(filename, line)))
-    return list(reversed(found))
+    frame = _top_frame(thread)
+    while frame is not None:
+        if host.is_server_file(frame.f_code.co_filename):
+            found.append(frame)
+        frame = frame.f_back
+    return found[::-1]
 
 
-def _source(filename: str, line: int) -> str:
-    import linecache
-
-    return linecache.getline(filename, line).strip()
-
-
-def _short(host: Host, filename: str) -> str:
-    return host.short_path(filename)
+def _site(host: Host, frame: FrameType) -> str:
+    return f"{host.short_path(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
 def thread_name(thread: GreenThread | None) -> str:

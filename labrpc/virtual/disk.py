@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from labrpc.persister import check_save
 from labrpc.virtual import frames
+from labrpc.virtual.scheduler import GreenThread, HostEnded
 
 if TYPE_CHECKING:
     from labrpc.virtual.host import Host
-    from labrpc.virtual.scheduler import GreenThread
 
 __all__ = ["HostPersister", "HostSave"]
 
@@ -55,11 +55,13 @@ class HostPersister:
         self._free_at = max(self._free_at, host.clock()) + self._latency.draw(self._longest + 1)
         future = HostSave(host)
         self._pending.append((number, future))
-        host.spawn("disk", self._finish, number, self._free_at, future)
+        host.spawn("lab disk", self._finish, number, self._free_at, future)
         return future
 
     def _begin(self, raft_state: bytes, snapshot: bytes | None) -> int:
         check_save(raft_state, snapshot)
+        if self._host.ended:
+            raise HostEnded
         self._raft_state = raft_state
         if snapshot is not None:
             self._snapshot = snapshot

@@ -9,6 +9,7 @@ for item, makes the same effects, instant for instant.
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -62,6 +63,9 @@ class Host(Scheduler):
         self._output_bytes = 0
         self._warned: set[str] = set()
         self._offset_ns = 0
+        """What the host's clock shows more than virtual time, all drift up to `_drift_since` included."""
+        self._offset_set_ns = 0
+        self._drift_since = 0
         self._drift_ppm = 0
 
     # -------------------------------------------------------------- the coordinator's side
@@ -81,16 +85,26 @@ class Host(Scheduler):
             context.current = None
         return frames.Step(effects, self.now, wake)
 
+    def collect(self) -> None:
+        """Its garbage is this process's, which the coordinator collects."""
+
     def end(self) -> None:
         """Ends every thread; nothing the dying code does has an effect."""
-        before = context.current
+        before, hook = context.current, sys.unraisablehook
         context.current = self
+        sys.unraisablehook = lambda _: None  # what a dead server's __del__ runs into is nobody's concern
         try:
             super().end()
+            self.loader.clear()
         finally:
             context.current = before
+            sys.unraisablehook = hook
             self._effects = []
-            self.loader.clear()
+            # The coordinator may keep this object until its own end: not what ran on it.
+            self._controls = None
+            self._handlers = {}
+            self._calls.clear()
+            self.ends.clear()
 
     def _boot(self, item: frames.Boot) -> None:
         self.ends = [HostEnd(self, target) for target in item.ends]
@@ -102,7 +116,7 @@ class Host(Scheduler):
         try:
             module = self.loader.program(program)
             controls = module.boot(self)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.report("boot", f"it did not start: {_describe(error)}", diagnosis.site_of(self, error), self._traceback(error))
             return
         self._controls = controls
@@ -169,6 +183,7 @@ class Host(Scheduler):
     def _reply(self, item: frames.Reply) -> None:
         pending = self._calls.pop(item.call, None)
         if pending is not None:  # else it is late: the caller has given up
+            pending.answered = True
             pending.payload = item.payload
             pending.error = item.error
             self.unpark(pending.thread)
@@ -187,8 +202,11 @@ class Host(Scheduler):
         self._effects.append(frames.Result(self.clock(), item.control, encode(result)))
 
     def _set_clock(self, item: frames.SetClock) -> None:
-        self._offset_ns = item.offset_ns
-        self._drift_ppm = item.drift_ppm
+        # What the clock has gained by drifting so far stays: it must not jump back when the drift ends.
+        gained = (self.now - self._drift_since) * self._drift_ppm // 1_000_000
+        self._offset_ns += gained + item.offset_ns - self._offset_set_ns
+        self._offset_set_ns = item.offset_ns
+        self._drift_since, self._drift_ppm = self.now, item.drift_ppm
 
     def _dump(self, item: frames.Dump) -> None:
         self.report("threads", "\n".join(self.thread_names()), detail=diagnosis.describe_threads(self))
@@ -231,9 +249,10 @@ class Host(Scheduler):
         deadline = None if timeout is None else self.deadline(timeout)
         self._calls[number] = pending = _PendingCall(thread)
         self._effects.append(frames.Call(self.clock(), number, target, method, payload))
-        if not self.park(deadline, f"waits for the reply of {target} to {method}"):
-            self._calls.pop(number, None)
-            return None
+        while not pending.answered:
+            if not self.park(deadline, f"waits for the reply of {target} to {method}") and not pending.answered:
+                self._calls.pop(number, None)
+                return None
         if pending.error:
             self.misuse(pending.error)
             raise UsageError(pending.error)
@@ -266,7 +285,7 @@ class Host(Scheduler):
     def monotonic_ns(self) -> int:
         """The host's own monotonic clock: virtual time, skewed and drifting as the test has set it."""
         clock = self.clock()
-        return clock + self._offset_ns + clock * self._drift_ppm // 1_000_000
+        return clock + self._offset_ns + (clock - self._drift_since) * self._drift_ppm // 1_000_000
 
     def deadline(self, seconds: float) -> int:
         """The instant `seconds` from now by the host's own clock. A positive wait is never 0 ns."""
@@ -335,10 +354,11 @@ class HostEnd:
 
 
 class _PendingCall:
-    __slots__ = ("error", "payload", "thread")
+    __slots__ = ("answered", "error", "payload", "thread")
 
     def __init__(self, thread: GreenThread) -> None:
         self.thread = thread
+        self.answered = False
         self.payload: bytes | None = None
         self.error = ""
 

@@ -40,6 +40,11 @@ def instrument(tree: ast.Module) -> ast.Module:
     return ast.fix_missing_locations(tree)
 
 
+def order_sets(tree: ast.Module) -> ast.Module:
+    """`tree` with ordered sets and no step points, for library code that runs on a host; it is changed in place."""
+    return ast.fix_missing_locations(_Expressions(steps=False).visit(tree))
+
+
 class _Touches(ast.NodeVisitor):
     """Whether an expression reads or writes an attribute or a subscript now (a lambda's body runs later)."""
 
@@ -106,6 +111,7 @@ def _block(statements: list[ast.stmt], *, loop: bool = False) -> list[ast.stmt]:
     for statement in statements:
         if statement is owed or _wants_step(statement):
             result.append(_step_before(statement))
+        _split_load_and_store(statement)
         _descend(statement)
         result.append(statement)
     return result
@@ -121,7 +127,6 @@ def _descend(statement: ast.stmt) -> None:
         for inner in statement.body:
             _descend(inner)
         return
-    _split_load_and_store(statement)
     loop = isinstance(statement, (ast.For, ast.While, ast.AsyncFor))
     for name in _BODIES:
         body = getattr(statement, name, None)
@@ -144,7 +149,8 @@ def _split_load_and_store(statement: ast.stmt) -> None:
 class _Expressions(ast.NodeTransformer):
     """Steps in comprehensions, and ordered sets. Annotations stay as they are: `int | None` is no set."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, steps: bool = True) -> None:
+        self._steps = steps
         self._silent = False
         """Inside a bare `print(...)` or `annotate(...)`."""
 
@@ -193,7 +199,7 @@ class _Expressions(ast.NodeTransformer):
         return _call(helper, node, node.left, node.right)
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
-        """`keys &= other.keys()` makes a plain set if `keys` is a dict view."""
+        """`keys &= other.keys()` makes a plain set if `keys` is a dict view; it is ordered if `keys` is a mere name."""
         self.generic_visit(node)
         helper = _SET_OPERATORS.get(type(node.op))
         if helper is None or not isinstance(node.target, ast.Name) or _is_number(node.value):
@@ -215,7 +221,7 @@ class _Expressions(ast.NodeTransformer):
 
     def _comprehension(self, node: ast.ListComp | ast.DictComp | ast.GeneratorExp | ast.SetComp) -> ast.AST:
         self.generic_visit(node)
-        if not self._silent:
+        if self._steps and not self._silent:
             node.generators[-1].ifs.insert(0, _call("__step__", node))
         return node
 

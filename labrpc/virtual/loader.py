@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import importlib
 import importlib.util
 import marshal
+import operator
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from labrpc import context
 from labrpc.errors import UsageError
 from labrpc.virtual import stdlib
-from labrpc.virtual.instrument import instrument
+from labrpc.virtual.instrument import instrument, order_sets
 from labrpc.virtual.sets import OrderedFrozenSet, OrderedSet, set_operators, stable_hash
 
 if TYPE_CHECKING:
@@ -96,11 +98,15 @@ class CodeBundle:
         return cls({name: ModuleCode(*module) for name, module in modules.items()}, files)
 
 
-def _compile(path: Path, is_package: bool, *, is_server: bool, instrumented: bool) -> ModuleCode:
+def _compile(
+    path: Path, is_package: bool, *, is_server: bool, instrumented: bool, ordered: bool = False
+) -> ModuleCode:
     try:
         tree = ast.parse(path.read_bytes(), str(path))
         if instrumented:
             tree = instrument(tree)
+        elif ordered:
+            tree = order_sets(tree)
         code = compile(tree, str(path), "exec", dont_inherit=True)
         return ModuleCode(str(path), is_package, is_server, code, None)
     except SyntaxError as error:
@@ -127,6 +133,7 @@ class Loader:
         shared = dict(vars(builtins))
         shared["__import__"] = self._import_trusted
         self._trusted_builtins = shared
+        self._library_builtins = {**shared, **set_operators, "set": OrderedSet, "frozenset": OrderedFrozenSet}
         self._server_builtins = {
             **shared,
             **set_operators,
@@ -138,6 +145,7 @@ class Loader:
             "set": OrderedSet,
             "frozenset": OrderedFrozenSet,
             "hash": stable_hash,
+            "sum": _sum,
         }
 
     def program(self, name: str) -> ModuleType:
@@ -154,8 +162,6 @@ class Loader:
             if name in self._bundle.modules:
                 module.__dict__.clear()
         self.modules.clear()
-        self._server_builtins.clear()
-        self._trusted_builtins.clear()
 
     # -------------------------------------------------------------- __import__
 
@@ -175,12 +181,19 @@ class Loader:
         if not fromlist:
             return self._get(full.partition(".")[0], trusted=True) if "." in full else module
         for child in fromlist:
-            if child != "*" and not hasattr(module, child) and hasattr(module, "__path__"):
+            if child == "*" or hasattr(module, child):
+                continue
+            if hasattr(module, "__path__"):
                 try:
                     self._get(f"{full}.{child}", trusted=trusted)
                 except ModuleNotFoundError as error:
                     if error.name != f"{full}.{child}":
                         raise
+            elif full in stdlib.OVERLAYS and hasattr(module, "__getattr__"):
+                try:
+                    module.__getattr__(child)  # it says what to use instead
+                except AttributeError as error:
+                    raise ImportError(str(error), name=full) from None
         return module
 
     def _get(self, full: str, *, trusted: bool) -> ModuleType:
@@ -228,7 +241,8 @@ class Loader:
         module = ModuleType(full)
         namespace = module.__dict__
         instrumented = source.is_server or self._is_private(full)
-        namespace["__builtins__"] = self._server_builtins if instrumented else self._trusted_builtins
+        plain = self._library_builtins if full in stdlib.PRIVATE else self._trusted_builtins
+        namespace["__builtins__"] = self._server_builtins if instrumented else plain
         namespace["__file__"] = source.path
         namespace["__package__"] = full if source.is_package else full.rpartition(".")[0]
         if source.is_package:
@@ -306,9 +320,18 @@ def _library_code(full: str, *, instrumented: bool) -> ModuleCode:
         if spec is None or spec.origin is None:
             raise ModuleNotFoundError(f"No module named {full!r}", name=full)
         is_package = spec.submodule_search_locations is not None
-        known = _compile(Path(spec.origin), is_package, is_server=False, instrumented=instrumented)
+        known = _compile(
+            Path(spec.origin), is_package, is_server=False, instrumented=instrumented, ordered=full in stdlib.PRIVATE
+        )
         _library[full, instrumented] = known
     return known
+
+
+def _sum(iterable: Iterable[Any], /, start: Any = 0) -> Any:
+    """`sum` from left to right: since Python 3.12 the builtin one compensates floats, and 3.11's does not."""
+    if isinstance(start, (str, bytes, bytearray)):
+        return sum((), start)  # refused, with advice
+    return functools.reduce(operator.add, iterable, start)
 
 
 def _step_function(host: Host) -> Any:

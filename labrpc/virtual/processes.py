@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import msgspec
 
@@ -58,6 +58,8 @@ class Nursery:
         theirs.close()
         self._connection = ours
         self._known: set[str] = set()
+        self._pinned = 0
+        self._affinity: set[int] = set()
         self.pid = self._process.pid
         atexit.register(self.close)
 
@@ -84,6 +86,20 @@ class Nursery:
         except OSError:
             return 0
         return int(msgspec.msgpack.decode(received)) if received is not None else 0
+
+    def pin(self, cpu: int) -> None:
+        """Has this process and the children to come run on `cpu` only, until as many calls of `unpin`."""
+        self._pinned += 1
+        if self._pinned == 1:
+            self._affinity = os.sched_getaffinity(0)
+            os.sched_setaffinity(0, {cpu})
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(self.pid, {cpu})
+
+    def unpin(self) -> None:
+        self._pinned -= 1
+        if not self._pinned:
+            os.sched_setaffinity(0, self._affinity)
 
     def close(self) -> None:
         """Ends it and all its children."""
@@ -113,20 +129,17 @@ class ProcessMachines:
         self._files = bundle.files
         self._nursery = nursery
         self._wall_limit_s = wall_limit_s
-        self._affinity: set[int] | None = None
-        if cpu is not None and hasattr(os, "sched_setaffinity"):
-            self._affinity = os.sched_getaffinity(0)
-            os.sched_setaffinity(0, {cpu})
-            with contextlib.suppress(ProcessLookupError):
-                os.sched_setaffinity(nursery.pid, {cpu})
+        self._pins = cpu is not None and hasattr(os, "sched_setaffinity")
+        if cpu is not None and self._pins:
+            nursery.pin(cpu)
 
     def create(self, settings: frames.HostSettings) -> ProcessMachine:
         return ProcessMachine(settings, self._nursery, self._digest, self._bundle, self._files, self._wall_limit_s)
 
     def close(self) -> None:
-        if self._affinity is not None:
-            os.sched_setaffinity(0, self._affinity)
-            self._affinity = None
+        if self._pins:
+            self._pins = False
+            self._nursery.unpin()
 
 
 class ProcessMachine:
@@ -158,8 +171,22 @@ class ProcessMachine:
         self.interrupted = False
 
     def step(self, now: int, limit: int, inbox: list[frames.InboxItem]) -> frames.Step:
+        data = self._ask(_encode(frames.StepFrame(now, limit, inbox)))
         try:
-            send(self._connection, _encode(frames.StepFrame(now, limit, inbox)))
+            effects, clock, wake = _decode_step(data)
+        except msgspec.MsgspecError as error:
+            self._fail_garbage(str(error))
+        if not self._plausible(now, limit, effects, clock, wake):
+            self._fail_garbage("instants that are out of order or out of the step")
+        return frames.Step(effects, clock, wake)
+
+    def collect(self) -> None:
+        if self._ask(b""):
+            self._fail_garbage("an answer to no question")
+
+    def _ask(self, question: bytes) -> bytes:
+        try:
+            send(self._connection, question)
             data = receive(self._connection)
         except BlockingIOError:
             self._fail_hung()
@@ -169,13 +196,7 @@ class ProcessMachine:
             data = None
         if data is None:
             self._fail_dead()
-        try:
-            effects, clock, wake = _decode_step(data)
-        except msgspec.MsgspecError as error:
-            self._fail_garbage(str(error))
-        if not self._plausible(now, limit, effects, clock, wake):
-            self._fail_garbage("instants that are out of order or out of the step")
-        return frames.Step(effects, clock, wake)
+        return data
 
     def _plausible(self, now: int, limit: int, effects: list[frames.Effect], clock: int, wake: int | None) -> bool:
         """Whether the child's claims about time can be true: it may lie about its CPU time, within one step."""
@@ -194,12 +215,12 @@ class ProcessMachine:
             self._nursery.end(self.pid)
             self._errors.close()
 
-    def _fail_dead(self) -> None:
+    def _fail_dead(self) -> NoReturn:
         status = self._nursery.end(self.pid, kill=False, answer=True)
         how = f"killed by {KILL_SIGNAL_NAMES.get(-status, f'signal {-status}')}" if status < 0 else f"exit status {status}"
         self._fail(f"its process died ({how})")
 
-    def _fail_hung(self) -> None:
+    def _fail_hung(self) -> NoReturn:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGUSR1)  # faulthandler writes its stack, even from inside C code
         time.sleep(0.2)
@@ -209,11 +230,11 @@ class ProcessMachine:
             "it is inside a call that never ends"
         )
 
-    def _fail_garbage(self, why: str) -> None:
+    def _fail_garbage(self, why: str) -> NoReturn:
         self._nursery.end(self.pid, answer=True)
         self._fail(f"its process wrote a frame that is no frame: {why}")
 
-    def _fail(self, text: str) -> None:
+    def _fail(self, text: str) -> NoReturn:
         self._ended = True
         self._connection.close()
         self._errors.seek(0)

@@ -29,7 +29,19 @@ STEP_NS = 100
 SPIN_LIMIT_NS = 1_000_000_000
 """CPU time a thread may use without blocking once before it is reported as spinning."""
 
+STALL_CREDIT_NS = 50_000_000
+"""The most that stalls may take in one burst."""
+
+STALL_SHARE = 5
+"""In the long run stalls take one part in so many of a host's time."""
+
 _STEPS_OUTSIDE_THREADS = 1 << 30
+
+_REFUSALS = 100_000
+"""How often a thread may catch the end of its host before it is left."""
+
+_undying: list[greenlet] = []
+"""Kept, since a greenlet that is let go of is run once more, to end it."""
 
 
 class HostEnded(BaseException):
@@ -105,12 +117,15 @@ class Scheduler:
         self._timer_count = 0
         self._stale_timers = 0
         self._thread_count = 0
+        self._refusals = 0
         self._hub: greenlet | None = None
         self._quantum_steps = 0
         self._stalls = stalls
         self._gap_stream = streams.stream("stall/gap")
         self._length_stream = streams.stream("stall/length")
         self._gap_steps = self._draw_gap()
+        self._stall_credit = STALL_CREDIT_NS
+        self._credited_at = 0
 
     # -------------------------------------------------------------- time
 
@@ -137,24 +152,53 @@ class Scheduler:
 
     def slow_step(self) -> None:
         """A step point at which something is due: a stall, the quantum's end, or the end of the host."""
-        if self.ended:
-            raise HostEnded
         thread = self.current
-        if thread is None or thread.atomic or getcurrent() is not thread.greenlet:
-            self.left = 0  # not the code under test: a callback of the garbage collector, or an import
+        if thread is None or getcurrent() is not thread.greenlet:
+            self.left = 0  # not on a thread: a `__del__` called between them, or while the ended host is cleared away
             return
+        if self.ended:
+            self._refuse()
         self._settle()
+        if thread.atomic:
+            self._step_in_import(thread)
+            return
         if self._gap_steps <= 0:
             self._gap_steps = self._draw_gap()
             length = self._length_stream.draw(self._stalls.longest_ns + 1)
-            if length:
+            if length and self._afford(length):
                 self._pause(thread, self.now + length, "is stalled by the scheduler")
-        if thread.cpu_steps * STEP_NS > SPIN_LIMIT_NS and not thread.spinning:
-            thread.spinning = True
-            self.on_spin(thread)
+        self._look_for_spin(thread)
         if self._quantum_steps <= 0 or self.interrupted:
             self.yield_now()
         self._arm()
+
+    def _step_in_import(self, thread: GreenThread) -> None:
+        """An import is not preempted, but it takes time: at the quantum's end it is the first to go on."""
+        self._look_for_spin(thread)
+        if self._quantum_steps <= 0 or self.interrupted:
+            thread.woken = True
+            self.ready.appendleft(thread)
+            cast(greenlet, self._hub).switch()
+        self.left = self._budget = max(0, self._quantum_steps)
+
+    def _look_for_spin(self, thread: GreenThread) -> None:
+        if thread.cpu_steps * STEP_NS > SPIN_LIMIT_NS and not thread.spinning:
+            thread.spinning = True
+            self.on_spin(thread)
+
+    def _afford(self, length: int) -> bool:
+        """Whether the host may stall for `length` ns more.
+
+        Time earns credit for stalls, up to a limit: dense when something happens after a quiet while (an election),
+        while under steady load they slow the host by no more than `STALL_SHARE`.
+        """
+        earned = (self.now - self._credited_at) // STALL_SHARE
+        self._credited_at = self.now
+        self._stall_credit = min(STALL_CREDIT_NS, self._stall_credit + earned)
+        if length > self._stall_credit:
+            return False
+        self._stall_credit -= length
+        return True
 
     def _draw_gap(self) -> int:
         mean = self._stalls.mean_gap_steps
@@ -197,9 +241,9 @@ class Scheduler:
     def _body(self, thread: GreenThread, function: Callable[..., object], args: tuple[Any, ...]) -> None:
         try:
             function(*args)
-        except (HostEnded, SystemExit):
+        except HostEnded:
             pass
-        except BaseException as error:
+        except BaseException as error:  # SystemExit too: a `Thread` ends of it quietly, but nobody waits for one's reply
             self.on_death(thread, error)
         finally:
             for callback in thread.on_exit:
@@ -210,7 +254,7 @@ class Scheduler:
     def park(self, deadline: int | None, waits_for: Any) -> bool:
         """Blocks the running thread until `unpark` (True) or virtual time `deadline` in ns (False)."""
         if self.ended:
-            raise HostEnded
+            self._refuse()
         thread = self.current
         if thread is None or getcurrent() is not thread.greenlet:
             raise RuntimeError("blocking call outside the host's threads")
@@ -284,14 +328,26 @@ class Scheduler:
         here = getcurrent()
         for thread in list(self.threads.values()):
             green = thread.greenlet
-            if green is not None and not green.dead:
+            if green:  # it has started: to throw into one that has not would raise here
                 self.current = thread
+                self._refusals = 0
                 green.parent = here
                 green.throw(HostEnded)
         self.current = None
         self.ready.clear()
         self._timers.clear()
         self.threads.clear()
+
+    def _refuse(self) -> None:
+        """Ends the running thread of a host that has ended; one that will not end is left where it stands."""
+        self._refusals += 1
+        thread = self.current
+        if self._refusals > _REFUSALS and thread is not None and getcurrent() is thread.greenlet:
+            # A loop in C (`any(map(f, repeat(1)))`) around a function that catches everything: it has no step point.
+            _undying.append(thread.greenlet)
+            while True:
+                cast(greenlet, thread.greenlet.parent).switch()
+        raise HostEnded
 
     # -------------------------------------------------------------- what the host makes of it
 

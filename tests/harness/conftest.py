@@ -14,8 +14,6 @@ from labrpc.virtual.coordinator import Disturbance
 from tester.cluster import Cluster
 from tester.run import Options, Run
 
-pytest_plugins = ["pytester"]
-
 SNIPPET = "tests.harness.programs.snippet"
 PROGRAMS = {SNIPPET: Path(__file__).parent / "programs" / "snippet.py"}
 

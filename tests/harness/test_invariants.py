@@ -183,7 +183,7 @@ def variant(tmp_path: Path, before: str, after: str) -> Path:
     return tmp_path
 
 
-SAVE = "self.persister.save(encode(state))"
+SAVE = "self.latest_save = self.persister.save_async(encode(state), snapshot)"
 
 
 def elect(solution: Path | None, seed: int, servers: str = "threads") -> None:
@@ -199,14 +199,14 @@ def elect(solution: Path | None, seed: int, servers: str = "threads") -> None:
         run.close()
 
 
-def test_saving_asynchronously_and_waiting_is_as_good(tmp_path):
-    solution = variant(tmp_path, SAVE, "self.persister.save_async(encode(state)).result()")
+def test_saving_synchronously_under_the_lock_is_as_good(tmp_path):
+    solution = variant(tmp_path, SAVE, "self.persister.save(encode(state), snapshot)")
     for seed in range(10):
         elect(solution, seed)
 
 
 def test_answering_while_the_disk_still_writes_is_caught(tmp_path):
-    solution = variant(tmp_path, SAVE, "self.persister.save_async(encode(state))")
+    solution = variant(tmp_path, SAVE, "self.persister.save_async(encode(state), snapshot)")
     caught = 0
     for seed in range(10):
         try:

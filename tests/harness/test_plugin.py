@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -152,9 +153,9 @@ def test_warnings_of_the_lab_are_pytest_warnings(run_pytest, tmp_path):
     solution = tmp_path / "solution"
     mutants.load(ROOT / "tests" / "mutants" / "double-vote.toml").plant(ROOT, solution)
     reference = (ROOT / "raft" / "raft.py").read_text()
-    call = "            reply = self.peers[peer].call(method, args, timeout=RPC_TIMEOUT)\n"
+    call = "            reply = self.peers[peer].call(_METHODS[type(request)], request, timeout=RPC_TIMEOUT)\n"
     assert call in reference
-    under_lock = "            with self.mu:\n                reply = self.peers[peer].call(method, args, timeout=RPC_TIMEOUT)\n"
+    under_lock = f"            with self.mu:\n    {call}"
     (solution / "raft" / "raft.py").write_text(reference.replace(call, under_lock))
     result = run_pytest("-k", "initial", "--seed", "3", "--solution", str(solution))
     assert "made while holding a lock at raft/raft.py:" in result.stdout.str()
@@ -197,6 +198,7 @@ def test_wall_time_limits_end_a_run_that_bare_excepts_would_keep(run_pytest, tmp
     package.mkdir()
     (package / "__init__.py").write_text(
         "import threading\n"
+        "class ApplyMsg: pass\n"
         "class Raft:\n"
         "    def __init__(self, peers, me, persister, apply_ch):\n"
         "        self.n = 0\n"
@@ -204,6 +206,7 @@ def test_wall_time_limits_end_a_run_that_bare_excepts_would_keep(run_pytest, tmp
         "            try:\n"
         "                self.n += 1\n"
         "                threading.Event().wait(1e-6)\n"
+        "                sum(range(5000))\n"
         "            except BaseException:\n"
         "                pass\n"
     )
@@ -217,21 +220,28 @@ def test_the_header_names_the_world(run_pytest):
     result.stdout.fnmatch_lines(["raftlab: --seed *; 3 runs of each graded test; virtual clock, servers as processes"])
 
 
-def test_no_child_process_is_left_when_pytest_ends(run_pytest):
-    def nurseries() -> set[str]:
-        found = set()
+def test_no_child_process_is_left_when_pytest_ends(run_pytest, monkeypatch, tmp_path):
+    """Its processes are known by their environment, which children inherit."""
+    if not Path("/proc/self/environ").exists():
+        pytest.skip("needs /proc to see other processes' environments")
+    monkeypatch.setenv("RAFTLAB_TEST_MARK", str(tmp_path))
+
+    def marked() -> list[str]:
+        found = []
         for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    command = (entry / "cmdline").read_bytes()
-                except OSError:
-                    continue
-                if b"labrpc.virtual.nursery" in command:
-                    found.add(entry.name)
+            if entry.name.isdigit() and entry.name != str(os.getpid()):
+                with contextlib.suppress(OSError):
+                    if f"RAFTLAB_TEST_MARK={tmp_path}".encode() in (entry / "environ").read_bytes():
+                        found.append(entry.name)
         return found
 
-    if not os.path.exists("/proc/self/cmdline"):
-        pytest.skip("needs /proc")
-    before = nurseries()
     run_pytest("-k", "initial", "--servers", "processes").assert_outcomes(passed=1)
-    assert nurseries() - before == set()
+    assert marked() == []
+
+
+def test_points_are_summed_by_part_and_need_every_run(run_pytest, double_vote):
+    passing = run_pytest("--seed", "1", "--runs", "2")
+    assert "part 2A, leader election: 30 of 30 points" in passing.stdout.str()
+    failing_one = run_pytest("--seed", "0", "--runs", "4", "--solution", str(double_vote), "-n", "2")
+    assert "part 2A, leader election: 30 of 30 points" not in failing_one.stdout.str()
+    assert re.search(r"part 2A, leader election: \d+ of 30 points", failing_one.stdout.str())

@@ -39,7 +39,7 @@ class HostStream(io.TextIOBase):
     def write(self, text: str, /) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        if self._host.ended:
+        if self._host.ended and self._host.current is not None:  # else it is a __del__ while the host is cleared away
             raise HostEnded
         *lines, self._line = (self._line + text).split("\n")
         for line in lines:

@@ -1,0 +1,118 @@
+"""What servers have applied, and the rules of applying: in order, without gaps, and the same command everywhere.
+
+    Applied events --observe--> per server: index -> command      (read by tests: how many servers have applied index 7?)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from labrpc.codec import CodecError, Record, decode_record, encode
+from labrpc.errors import InvariantViolation
+from labrpc.journal import Applied, Booted, Stopped
+from labrpc.virtual.coordinator import Coordinator
+
+__all__ = ["AppliedLogs"]
+
+
+class AppliedLogs:
+    """A listener of a journal.
+
+    Args:
+        coordinator: the run; a violation ends it.
+    """
+
+    def __init__(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
+        self._logs: dict[str, dict[int, Any]] = {}
+        """server -> index -> command, as its present incarnation has applied them."""
+        self._last: dict[str, int] = {}
+        self._agreed: dict[int, tuple[bytes, str]] = {}
+        """index -> (encoded command, the server that applied it first)."""
+
+    def servers_that_applied(self, index: int) -> int:
+        """How many servers' present incarnations have applied `index`."""
+        return sum(index in log for log in self._logs.values())
+
+    def command(self, index: int) -> Any:
+        """The command that was applied at `index`; KeyError if none was."""
+        return decode_record(self._agreed[index][0])
+
+    def last_index(self, server: str) -> int:
+        """The highest index that the server's present incarnation has applied."""
+        return self._last.get(server, 0)
+
+    def observe(self, event: Any) -> None:
+        """Takes in one event of the journal.
+
+        Raises:
+            InvariantViolation: in the test, through the coordinator.
+        """
+        kind = type(event)
+        if kind is Applied:
+            message = decode_record(event.payload)
+            if not isinstance(message, Record):
+                self._violation(f"server {event.host} put {message!r} into apply_ch, which is no ApplyMsg")
+            elif message.fields.get("snapshot_valid"):
+                self._on_snapshot(event.host, message)
+            elif message.fields.get("command_valid"):
+                self._on_command(event.host, message.command_index, message.command)
+        elif kind is Booted:
+            self._logs[event.host] = {}
+            self._last[event.host] = 0
+        elif kind is Stopped:
+            self._logs.pop(event.host, None)
+
+    def _on_command(self, server: str, index: int, command: Any) -> None:
+        expected = self._last.get(server, 0) + 1
+        if index != expected:
+            self._violation(
+                f"server {server} applied index {index} when index {expected} was next "
+                "(Fig. 2: entries are applied in log order, each once)"
+            )
+        self._agree(server, index, command)
+        self._last[server] = index
+        self._logs.setdefault(server, {})[index] = command
+
+    def _on_snapshot(self, server: str, message: Record) -> None:
+        index = message.snapshot_index
+        last = self._last.get(server, 0)
+        if index < last:
+            self._violation(
+                f"server {server} applied a snapshot of index {index} after it had applied index {last} "
+                "(§7: a snapshot must not take the state back)"
+            )
+        log = self._logs.setdefault(server, {})
+        for position, command in enumerate(self._commands(server, index, message.snapshot), start=1):
+            self._agree(server, position, command)
+            log[position] = command
+        self._last[server] = index
+
+    def _commands(self, server: str, index: int, snapshot: bytes) -> list[Any]:
+        try:
+            last, commands = decode_record(snapshot)
+        except (CodecError, TypeError, ValueError):
+            last, commands = -1, []
+        if last != index or len(commands) != index:
+            self._violation(
+                f"server {server} applied a snapshot at index {index} whose content is not the state at that index "
+                "(§7: a snapshot is the state at its last included index)"
+            )
+        return list(commands)
+
+    def _agree(self, server: str, index: int, command: Any) -> None:
+        data = encode(command)
+        known, first = self._agreed.setdefault(index, (data, server))
+        if known != data:
+            self._violation(
+                f"server {server} applied {_short(command)} at index {index}, where server {first} had applied "
+                f"{_short(decode_record(known))} (§5.4.3, State Machine Safety)"
+            )
+
+    def _violation(self, text: str) -> None:
+        self._coordinator.fail(InvariantViolation(f"{text} at {self._coordinator.now / 1e9:.3f} s"))
+
+
+def _short(command: Any) -> str:
+    text = repr(command)
+    return text if len(text) <= 40 else f"{text[:37]}…"
