@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import msgspec
@@ -28,6 +30,7 @@ T = TypeVar("T")
 _MESSAGE, _TUPLE, _BIG_INT, _ENUM, _DICT = 1, 2, 3, 4, 5
 
 _NATIVE = frozenset({type(None), bool, float, str, bytes})
+_MOSTLY_NATIVE = _NATIVE | {int}  # but for ints of more than 64 bits
 _LOW, _HIGH = -(2**63), 2**64
 _LEVELS = 100  # what `encode` takes, `decode` must manage on any stack: it needs three frames a level
 
@@ -41,10 +44,13 @@ class CodecError(UsageError):
 class WireType:
     """What the codec knows of one registered class."""
 
-    __slots__ = ("cls", "fields", "name")
+    __slots__ = ("cls", "fields", "is_enum", "name", "values")
 
     def __init__(self, cls: type, name: str, fields: tuple[str, ...]) -> None:
         self.cls, self.name, self.fields = cls, name, fields
+        self.is_enum = issubclass(cls, enum.Enum)
+        self.values: Callable[[Any], tuple[Any, ...]] | None = attrgetter(*fields) if len(fields) > 1 else None
+        """All fields of an instance at once, where there are several."""
 
 
 class Registry:
@@ -208,8 +214,15 @@ def _plain(value: Any, levels: int) -> Any:
         return [_plain(item, levels) for item in value]
     wire = getattr(kind, "__wire__", None)
     if wire is not None and wire.cls is kind:
-        if isinstance(value, enum.Enum):
+        if wire.is_enum:
             return Ext(_ENUM, _encoder.encode([wire.name, value.name]))
+        if wire.values is not None:  # most messages, log entries above all, hold only what MessagePack has
+            values = wire.values(value)
+            if _MOSTLY_NATIVE.issuperset(map(type, values)):
+                try:
+                    return Ext(_MESSAGE, _encoder.encode([wire.name, dict(zip(wire.fields, values, strict=True))]))
+                except OverflowError:
+                    pass  # a big int: it needs wrapping
         return Ext(_MESSAGE, _encoder.encode([wire.name, {f: _plain(getattr(value, f), levels) for f in wire.fields}]))
     if kind is tuple:
         return Ext(_TUPLE, _encoder.encode([_plain(item, levels) for item in value]))

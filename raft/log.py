@@ -16,6 +16,8 @@ from raft.messages import LogEntry
 
 __all__ = ["Log"]
 
+_COMPACTED = LogEntry(0, None)
+
 
 class Log:
     """Entries after `last_included_index`, which with its term stands for all that a snapshot has replaced.
@@ -26,11 +28,11 @@ class Log:
     def __init__(self, last_included_index: int = 0, last_included_term: int = 0) -> None:
         self.last_included_index = last_included_index
         self.last_included_term = last_included_term
-        # The entry at `index` is _entries[index - _base]. Slots below last_included_index + 1 are empty, and are cut
+        # The entry at `index` is _entries[index - _base]. Slots below last_included_index + 1 hold nothing, and are cut
         # off when they are half of the list: so compaction costs what it removes, and memory is freed at once.
         # Invariant: _base <= last_included_index + 1, and the two lists have equal lengths.
         self._base = last_included_index + 1
-        self._entries: list[LogEntry | None] = []
+        self._entries: list[LogEntry] = []
         self._encoded: list[bytes] = []
 
     @classmethod
@@ -77,14 +79,13 @@ class Log:
         """
         if not self.first_index <= index <= self.last_index:
             raise IndexError(f"index {index} is not in {self.first_index}..{self.last_index}")
-        entry = self._entries[index - self._base]
-        assert entry is not None, f"entry {index} was compacted, but last_included_index is {self.last_included_index}"
-        return entry
+        return self._entries[index - self._base]
 
     def entries(self, first: int, limit: int) -> list[LogEntry]:
-        """Up to `limit` entries from index `first` on."""
-        last = min(self.last_index, first + limit - 1)
-        return [self.entry(index) for index in range(first, last + 1)]
+        """Up to `limit` entries from index `first` on, which must not be in the snapshot."""
+        assert first >= self.first_index, f"index {first} is in the snapshot up to {self.last_included_index}"
+        position = first - self._base
+        return self._entries[position : position + limit]
 
     def encoded(self) -> list[bytes]:
         """All entries, encoded, for stable storage."""
@@ -110,9 +111,9 @@ class Log:
     def compact(self, index: int) -> None:
         """Replaces everything up to `index` by a snapshot (§7)."""
         term = self.term_at(index)
-        for position in range(self.first_index - self._base, index + 1 - self._base):
-            self._entries[position] = None
-            self._encoded[position] = b""
+        start, count = self.first_index - self._base, index + 1 - self.first_index
+        self._entries[start : start + count] = [_COMPACTED] * count
+        self._encoded[start : start + count] = [b""] * count
         self.last_included_index, self.last_included_term = index, term
         empty = self.first_index - self._base
         if 2 * empty >= len(self._entries):

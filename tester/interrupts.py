@@ -70,4 +70,5 @@ def limit_wall_time(seconds: float) -> Callable[[], None]:
 
 def _interrupt(error: BaseException) -> bool:
     clusters = [cluster for run in _active for cluster in run.clusters]
-    return any([cluster.coordinator.interrupt(error) for cluster in clusters])  # all: any of them may be running
+    reached = [cluster.coordinator.interrupt(error) for cluster in clusters]  # all: any of them may be running
+    return any(reached)
