@@ -24,6 +24,7 @@ test: lint $(READY)
 	$(BIN)/pytest -n auto
 
 lint: $(READY)
+	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 

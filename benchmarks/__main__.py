@@ -65,8 +65,8 @@ def pytest_seconds(*arguments: str) -> tuple[float, float]:
     """(sum of the tests' own durations, wall time of the whole command) of `pytest -m 2A` with `arguments`."""
     with TemporaryDirectory() as folder:
         results = Path(folder) / "results.xml"
-        command = [sys.executable, "-m", "pytest", str(ROOT / "tests" / "labs"), "-m", "2A", "-q", "-p", "no:cacheprovider",
-                   f"--junitxml={results}", *arguments]  # fmt: skip
+        command = [sys.executable, "-m", "pytest", "tests/labs", "-m", "2A", "-q", "-p", "no:cacheprovider"]
+        command += [f"--junitxml={results}", *arguments]
         began = time.perf_counter()
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
         wall = time.perf_counter() - began
@@ -96,13 +96,21 @@ def main() -> None:
         rows.append(("pytest -m 2A, one seed: the tests' own time", f"{seconds:.2f} s", "at most 0.7 s"))
 
     def many_seeds() -> None:
-        rows.append(("pytest -m 2A --runs 100 -n 2 (300 runs)", f"{pytest_seconds('--runs', '100', '-n', '2')[1]:.1f} s", "at most 60 s"))
+        rows.append(
+            (
+                "pytest -m 2A --runs 100 -n 2 (300 runs)",
+                f"{pytest_seconds('--runs', '100', '-n', '2')[1]:.1f} s",
+                "at most 60 s",
+            )
+        )
 
     def idle() -> None:
         rows.append(("a virtual hour of 3 idle servers", f"{idle_hour_seconds():.1f} s", "at most 10 s"))
 
     threads = 0.0
-    for measure in track((in_threads, in_processes, one_seed, many_seeds, idle), "measuring", console=console, transient=True):
+    for measure in track(
+        (in_threads, in_processes, one_seed, many_seeds, idle), "measuring", console=console, transient=True
+    ):
         measure()
     table = Table("what", "measured", "target", title="raftlab on this machine")
     for row in rows:

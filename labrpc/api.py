@@ -5,6 +5,8 @@
     class Raft:
         @rpc
         def request_vote(self, args: RequestVoteArgs) -> RequestVoteReply: ...
+
+What travels is copied: two servers never share an object.
 """
 
 from __future__ import annotations

@@ -273,7 +273,7 @@ class Journal:
 
     def _spill(self) -> None:
         if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="raftlab-journal-")
+            self._file = tempfile.TemporaryFile(prefix="raftlab-journal-")  # noqa: SIM115  # closed in close()
         self._file.seek(0, 2)
         self._file.writelines(len(data).to_bytes(_LENGTH_BYTES, "big") + data for data in self._chunks)
         self._spilled += len(self._chunks)

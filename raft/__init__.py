@@ -5,7 +5,9 @@
     messages.py   what servers say to each other, and ApplyMsg
     rules.py      the paper's rules that are pure functions: majorities, which log is more up to date
     log.py        the log
-    raft.py       Raft: roles, elections, replication
+    raft.py       Raft: roles, elections, replication, persistence, compaction
+
+Read them in this order.
 """
 
 from raft.log import Log

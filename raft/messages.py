@@ -1,4 +1,4 @@
-"""What Raft servers say to each other (Fig. 2, Fig. 13) and to their service. Terms and indices are ints; indices start at 1."""
+"""What Raft servers say to each other (Fig. 2, Fig. 13) and to their service. Indices start at 1."""
 
 from __future__ import annotations
 
@@ -82,7 +82,10 @@ class AppendEntriesReply:
 @message
 @dataclass
 class InstallSnapshotArgs:
-    """A leader replaces a follower's log prefix by a snapshot, sent whole (Fig. 13; no chunks, so no offset and done)."""
+    """A leader replaces a follower's log prefix by a snapshot (Fig. 13).
+
+    Deviation: it is sent whole, so there are no offset and done.
+    """
 
     term: int
     leader_id: int

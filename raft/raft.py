@@ -81,9 +81,7 @@ class Raft:
             after the persister's snapshot come again; the snapshot itself is the service's to read.
     """
 
-    def __init__(
-        self, peers: Sequence[ClientEnd], me: int, persister: Persister, apply_ch: queue.Queue[Any]
-    ) -> None:
+    def __init__(self, peers: Sequence[ClientEnd], me: int, persister: Persister, apply_ch: queue.Queue[Any]) -> None:
         self.peers = peers
         self.me = me
         self.persister = persister
@@ -390,8 +388,8 @@ class Raft:
     def _step_back_locked(self, peer: int, args: AppendEntriesArgs, reply: AppendEntriesReply) -> int:
         """The next index to try: back by a whole term at a time (§5.3, end).
 
-            leader    4 4 6 6 6          the follower's entry at prev_log_index has term 5, from index 3 on;
-            follower  4 4 5 5            the leader has no term 5, so nothing from index 3 on can match
+        leader    4 4 6 6 6          the follower's entry at prev_log_index has term 5, from index 3 on;
+        follower  4 4 5 5            the leader has no term 5, so nothing from index 3 on can match
         """
         log = self.log
         next_index = reply.conflict_index
@@ -411,7 +409,7 @@ class Raft:
             self._send_now_locked(peer)
 
     def _advance_commit_locked(self) -> None:
-        """Fig. 2, Leaders, last rule. Its own entries count: what a follower has acknowledged was durable here first."""
+        """Fig. 2, Leaders, last rule. Its own entries count: what a follower acknowledged was durable here first."""
         self.match_index[self.me] = self.log.last_index
         index = committed_index(self.match_index)
         # Only entries of its own term are committed by counting (§5.4.2, Figure 8); older ones come with them.

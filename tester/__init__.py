@@ -2,5 +2,7 @@
 
     pytest --seed--> plugin.py --> run.py --> cluster.py --> labrpc.virtual (hosts with the code under test)
                                                  |
-                          journal --> invariants.py, timeline/, report.py
+                          journal --> invariants.py, applied.py, timeline/, report.py
+
+It never imports the code under test: that runs on hosts, and what is said of it is read from the journal.
 """

@@ -1,6 +1,8 @@
 """What servers have applied, and the rules of applying: in order, without gaps, and the same command everywhere.
 
-    Applied events --observe--> per server: index -> command      (read by tests: how many servers have applied index 7?)
+    Applied events --observe--> per server: index -> command      (read by tests: how many have index 7?)
+
+An incarnation starts anew: what it has applied counts from its own first command or snapshot on.
 """
 
 from __future__ import annotations

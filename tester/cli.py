@@ -16,7 +16,7 @@ __all__ = ["main"]
 
 app = typer.Typer(
     name="tester",
-    help="Test and explain Raft servers. The graded tests themselves run under pytest: `pytest -m 2A`, `pytest --help`.",
+    help="Test and explain Raft servers. The graded tests themselves run under pytest: `pytest -m 2A`.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -31,7 +31,9 @@ def tester() -> None:
 @app.command("demo")
 def demo_command(
     runs: Annotated[int, typer.Option(min=1, help="Seeds of each test to run on the reference.")] = 50,
-    mutant: Annotated[str, typer.Option(help="The broken Raft to catch: a file's name in tests/mutants.")] = "double-vote",
+    mutant: Annotated[
+        str, typer.Option(help="The broken Raft to catch: a file's name in tests/mutants.")
+    ] = "double-vote",
 ) -> None:
     """Run part 2A on many seeds, then catch a broken Raft, name its mistake, and replay it."""
     raise typer.Exit(demo.demonstrate(Console(highlight=False), runs=runs, mutant_name=mutant))

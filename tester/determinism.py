@@ -1,4 +1,4 @@
-"""Is the same seed the same run? Runs it again in a fresh process with another hash seed, and compares event by event."""
+"""Is the same seed the same run? Runs it again in a process with another hash seed, and compares event by event."""
 
 from __future__ import annotations
 
@@ -41,7 +41,19 @@ def journal_of_replay(command: Sequence[str], root: Path) -> list[Journal]:
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
         for name in ("PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST"):
             environment.pop(name, None)
-        arguments = [sys.executable, "-m", "pytest", *command, "--journal", folder, "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+        arguments = [
+            sys.executable,
+            "-m",
+            "pytest",
+            *command,
+            "--journal",
+            folder,
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:xdist",
+        ]
         done = subprocess.run(
             arguments, cwd=root, env=environment, capture_output=True, text=True, timeout=_LIMIT_S, check=False
         )
@@ -53,7 +65,9 @@ def journal_of_replay(command: Sequence[str], root: Path) -> list[Journal]:
             with path.open("rb") as file:
                 journals.append(Journal.read(file))
         if not journals:
-            raise HarnessError(f"the second run left no journal; it printed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+            raise HarnessError(
+                f"the second run left no journal; it printed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+            )
         return journals
 
 

@@ -85,7 +85,7 @@ class RaftInvariants:
                 self._check_vote(event.source, request.term, request.candidate_id)
                 self._check_vote_saved(event.source, request)
         elif method == "Raft.request_vote":
-            understood = _VOTE_FIELDS <= body.fields.keys() and type(body.candidate_id) is int
+            understood = body.fields.keys() >= _VOTE_FIELDS and type(body.candidate_id) is int
             if understood and not body.fields.get("pre_vote"):
                 self._vote_requests[event.message] = body
                 # A candidate votes for itself before it asks others (§5.2).
@@ -110,7 +110,8 @@ class RaftInvariants:
         earlier = self._votes.setdefault((server, term), candidate)
         if earlier != candidate:
             self._violation(
-                f"server {server} voted for {earlier} and for {candidate} in term {term} (§5.2: at most one vote per term)"
+                f"server {server} voted for {earlier} and for {candidate} in term {term} "
+                "(§5.2: at most one vote per term)"
             )
 
     def _check_vote_saved(self, server: str, request: Record) -> None:
@@ -131,7 +132,7 @@ class RaftInvariants:
             self._violation(f"servers {leader} and {server} both lead term {term} (§5.2: at most one leader per term)")
 
     def _check_leader_saved(self, server: str, term: int) -> None:
-        """A leader that needed its own vote must have saved it: else, after a crash, it may elect another in its term."""
+        """A leader that needed its own vote must have saved it: else, after a crash, it may elect another too."""
         request = self._candidacies.get(server)
         if request is None or request.term != term:
             return

@@ -2,6 +2,8 @@
 
     @part("2A", points=10)
     def test_initial_election(raft_cluster): ...          # pytest -m 2A
+
+A test earns its points if all its runs pass.
 """
 
 from __future__ import annotations

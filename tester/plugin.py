@@ -50,13 +50,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--seed", metavar="N", help="run under this seed (decimal or 0x…); run k of a test has seed N + k. "
                     "Without it a fresh one is drawn and shown in the header")  # fmt: skip
     group.addoption("--runs", metavar="N", default="1", help="run each graded test under N seeds (default 1)")
-    group.addoption("--clock", metavar="virtual|real", default="virtual", help=f"{' or '.join(CLOCKS)} (default virtual)")
-    group.addoption("--servers", metavar="threads|processes", default="threads",
-                    help=f"{' or '.join(SERVERS)} (default threads); the same seed gives the same run in both")  # fmt: skip
+    group.addoption(
+        "--clock", metavar="virtual|real", default="virtual", help=f"{' or '.join(CLOCKS)} (default virtual)"
+    )
+    group.addoption(
+        "--servers",
+        metavar="threads|processes",
+        default="threads",
+        help=f"{' or '.join(SERVERS)} (default threads); the same seed gives the same run in both",
+    )
     group.addoption("--solution", metavar="DIR", help="test the raft/ and kvraft/ in DIR instead of this repository's")
     group.addoption("--stalls", metavar="on|off", default="on", help="off: never preempt a thread (default on)")
-    group.addoption("--check-determinism", action="store_true",
-                    help="run each seed a second time, in another process, and name the first event that differs")  # fmt: skip
+    group.addoption(
+        "--check-determinism",
+        action="store_true",
+        help="run each seed a second time, in another process, and name the first event that differs",
+    )
     group.addoption("--journal", metavar="DIR", help="write each run's journal into DIR")
 
 

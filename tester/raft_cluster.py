@@ -65,7 +65,9 @@ class RaftCluster(Cluster):
                         leaders.setdefault(state[0], []).append(index)
             for term, found in sorted(leaders.items()):
                 if len(found) > 1:
-                    raise AssertionError(f"servers {_and(found)} both lead term {term} (§5.2: at most one leader a term)")
+                    raise AssertionError(
+                        f"servers {_and(found)} both lead term {term} (§5.2: at most one leader a term)"
+                    )
             if leaders:
                 return leaders[max(leaders)][0]
         raise AssertionError(f"no leader among servers {_and(self._reachable())} within 10 rounds of 0.5 s")
@@ -130,7 +132,7 @@ class RaftCluster(Cluster):
         deadline = self.now + 10
         candidate = 0
         while self.now < deadline:
-            index = None
+            index: int | None = None
             for _ in range(self.n):
                 candidate = (candidate + 1) % self.n
                 if self.is_reachable(candidate):

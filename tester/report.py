@@ -1,4 +1,4 @@
-"""What a failing run shows: the verdict in a sentence, the seed, the timeline, the servers' own lines, how to replay it."""
+"""What a failing run shows: the verdict, the seed, the timeline, the servers' own lines, how to replay it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def failure_text(run: Run, error: BaseException, *, test: str, place: str, repla
     """
     width = max(80, min(shutil.get_terminal_size((110, 40)).columns, 160))
     out = io.StringIO()
-    console = Console(file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False, legacy_windows=False)
+    console = Console(
+        file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False, legacy_windows=False
+    )
     console.print(Text(verdict(error), style="bold red"), soft_wrap=True)
     for line in str(error).strip().splitlines()[1:]:
         console.print(Text(line), soft_wrap=True)
@@ -60,7 +62,9 @@ def failure_text(run: Run, error: BaseException, *, test: str, place: str, repla
         console.print(Text(error.detail), soft_wrap=True)
     if run.clusters:
         events = list(deque(run.clusters[-1].journal, maxlen=200_000))
-        _section(console, "timeline: each server's role (F follower, C candidate, L leader, - down, x cut off) and term")
+        _section(
+            console, "timeline: each server's role (F follower, C candidate, L leader, - down, x cut off) and term"
+        )
         console.print(terminal.render(events))
         _print_output(console, events)
     for warning in run.warnings:

@@ -1,6 +1,8 @@
 """One run of one test: its seed, the world it runs in, and the clusters it builds.
 
     Options (command line) + seed --> Run --> Cluster(s) --> journal hash, warnings, failure
+
+The same seed, options and code under test make the same run.
 """
 
 from __future__ import annotations
@@ -97,7 +99,9 @@ class Options:
 
 @functools.lru_cache(maxsize=8)
 def _bundle(root: Path, extra: tuple[tuple[str, Path], ...]) -> CodeBundle:
-    programs = {f"tester.programs.{path.stem}": path for path in sorted(PROGRAMS.glob("*.py")) if path.stem != "__init__"}
+    programs = {
+        f"tester.programs.{path.stem}": path for path in sorted(PROGRAMS.glob("*.py")) if path.stem != "__init__"
+    }
     programs.update(extra)
     return CodeBundle.build(root, programs)
 

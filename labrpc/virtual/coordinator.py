@@ -109,7 +109,7 @@ class MachineFactory(Protocol):
 
 
 class Disturbance:
-    """How much a run preempts its hosts, and how slow their disks are. Drawn per seed, so that seeds differ in character.
+    """How much a run preempts its hosts, and how slow their disks are: drawn, so that seeds differ in character.
 
     Args:
         streams: the run's streams; this uses `run/…` only.
@@ -169,7 +169,9 @@ class Shutdown:
         threads = self.remaining_threads()
         if threads:
             seconds = SHUTDOWN_NS // 1_000_000_000
-            text = f"server {self.name} still runs {len(threads)} threads {seconds} s after kill(): {', '.join(threads)}"
+            text = (
+                f"server {self.name} still runs {len(threads)} threads {seconds} s after kill(): {', '.join(threads)}"
+            )
             raise CodeFault(text, self._detail)
 
 
@@ -419,7 +421,9 @@ class Coordinator:
         if self._boots % GC_BOOTS == 0:
             self._collect_garbage()
         contents = old.disk.durable if old is not None else MemoryPersister().durable
-        node = _Node(name, incarnation, self._machines.create(self.settings(name, incarnation)), MemoryPersister(*contents))
+        node = _Node(
+            name, incarnation, self._machines.create(self.settings(name, incarnation)), MemoryPersister(*contents)
+        )
         node.clock = self.now
         self._nodes[name] = node
         self.network.add_server(name)

@@ -57,7 +57,8 @@ def examine_acquire(host: Host, lock: Any) -> bool:
         text = f"thread {thread_name(me)} acquires {lock_name(host, lock)}, which it holds already"
     else:
         links = [
-            f"{thread_name(waiter)} waits for {lock_name(host, wanted)}, held by {thread_name(wanted.owner)}" for waiter, wanted in chain
+            f"{thread_name(waiter)} waits for {lock_name(host, wanted)}, held by {thread_name(wanted.owner)}"
+            for waiter, wanted in chain
         ]
         text = "; ".join(links)
     host.report("deadlock", text, where(host, me), describe_threads(host))
@@ -107,8 +108,9 @@ def site_of(host: Host, error: BaseException) -> str:
 
 
 def lock_name(host: Host, lock: Any) -> str:
-    """What the code under test calls it: `Raft.mu` for an attribute of an object on some thread's stack, or a variable's
-    name there; else its kind and number."""
+    """What the code under test calls it: `Raft.mu` for an attribute of an object on some thread's stack, a variable's
+    name there, else its kind and number.
+    """
     for thread in host.threads.values():
         for frame in _server_frames(host, thread):
             variables = frame.f_locals

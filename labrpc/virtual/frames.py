@@ -181,7 +181,8 @@ class Report(_Frame):
     """The host's diagnosis of the code it runs.
 
     Kinds that fail the test: `boot`, `died`, `deadlock`, `spin`, `misuse`, `output`. Kinds that warn: `rpc-under-lock`,
-    `foreign-release`. `threads` answers a `Dump`: `text` has a name a line. `site` is file:line; `detail` is a traceback or a list of threads.
+    `foreign-release`. `threads` answers a `Dump`: `text` has a name a line. `site` is file:line; `detail` is a
+    traceback or a list of threads.
     """
 
     at: int
@@ -195,7 +196,7 @@ Effect = Call | Answer | Save | Saved | Apply | Result | Output | Annotation | R
 
 
 class Step(NamedTuple):
-    """What one step did: the effects, the host's own clock, and when it wants to go on (None: only if something comes)."""
+    """What one step did: the effects, the host's own clock, and when it wants to go on (None: if something comes)."""
 
     effects: list[Effect]
     clock: int

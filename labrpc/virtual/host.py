@@ -117,7 +117,9 @@ class Host(Scheduler):
             module = self.loader.program(program)
             controls = module.boot(self)
         except (Exception, SystemExit) as error:
-            self.report("boot", f"it did not start: {_describe(error)}", diagnosis.site_of(self, error), self._traceback(error))
+            self.report(
+                "boot", f"it did not start: {_describe(error)}", diagnosis.site_of(self, error), self._traceback(error)
+            )
             return
         self._controls = controls
         self._handlers = self._handlers or {}
@@ -153,7 +155,8 @@ class Host(Scheduler):
             code = function.__func__.__code__  # type: ignore[attr-defined]
             self.report(
                 "misuse",
-                f"handler {item.method} returned {type(reply).__name__}, its annotation says {handler.reply_type.__name__}",
+                f"handler {item.method} returned {type(reply).__name__}, "
+                f"its annotation says {handler.reply_type.__name__}",
                 f"{self.short_path(code.co_filename)}:{code.co_firstlineno}",
             )
             payload = None  # type: ignore[assignment]
@@ -164,7 +167,7 @@ class Host(Scheduler):
         handlers = self._handlers or {}
         handler = handlers.get(item.method)
         if handler is None:
-            service, _, method = item.method.partition(".")
+            service, _, _ = item.method.partition(".")
             known = sorted({name.partition(".")[0] for name in handlers})
             if service not in known:
                 raise UsageError(f"{self.name} has no service {service}; it has {', '.join(known) or 'none'}")
@@ -175,9 +178,7 @@ class Host(Scheduler):
         except CodecError as error:
             raise UsageError(f"{self.name} cannot read the argument of {item.method}: {error}") from None
         if handler.argument_type is not None and type(argument) is not handler.argument_type:
-            raise UsageError(
-                f"{item.method} takes {handler.argument_type.__name__}, not {type(argument).__name__}"
-            )
+            raise UsageError(f"{item.method} takes {handler.argument_type.__name__}, not {type(argument).__name__}")
         return handler.function, argument
 
     def _reply(self, item: frames.Reply) -> None:
@@ -307,7 +308,9 @@ class Host(Scheduler):
 
     def foreign_release(self, lock: Any) -> None:
         """A lock was released by a thread that does not hold it."""
-        self._warn("foreign-release", f"{diagnosis.lock_name(self, lock)} is released by a thread that does not hold it")
+        self._warn(
+            "foreign-release", f"{diagnosis.lock_name(self, lock)} is released by a thread that does not hold it"
+        )
 
     def _warn(self, kind: str, text: str) -> None:
         site = diagnosis.where(self, self.current)
@@ -322,7 +325,8 @@ class Host(Scheduler):
 
     def on_spin(self, thread: GreenThread) -> None:
         seconds = thread.cpu_steps * STEP_NS / 1e9
-        text = f"thread {diagnosis.thread_name(thread)} used {seconds:.1f} s of CPU without blocking once; wait or sleep in the loop"
+        name = diagnosis.thread_name(thread)
+        text = f"thread {name} used {seconds:.1f} s of CPU without blocking once; wait or sleep in the loop"
         self.report("spin", text, diagnosis.where(self, thread), diagnosis.describe_threads(self))
 
     def is_server_file(self, filename: str) -> bool:

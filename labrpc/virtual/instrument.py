@@ -42,7 +42,8 @@ def instrument(tree: ast.Module) -> ast.Module:
 
 def order_sets(tree: ast.Module) -> ast.Module:
     """`tree` with ordered sets and no step points, for library code that runs on a host; it is changed in place."""
-    return ast.fix_missing_locations(_Expressions(steps=False).visit(tree))
+    ordered: ast.Module = ast.fix_missing_locations(_Expressions(steps=False).visit(tree))
+    return ordered
 
 
 class _Touches(ast.NodeVisitor):

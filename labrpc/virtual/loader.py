@@ -98,9 +98,7 @@ class CodeBundle:
         return cls({name: ModuleCode(*module) for name, module in modules.items()}, files)
 
 
-def _compile(
-    path: Path, is_package: bool, *, is_server: bool, instrumented: bool, ordered: bool = False
-) -> ModuleCode:
+def _compile(path: Path, is_package: bool, *, is_server: bool, instrumented: bool, ordered: bool = False) -> ModuleCode:
     try:
         tree = ast.parse(path.read_bytes(), str(path))
         if instrumented:
@@ -203,7 +201,9 @@ class Loader:
         if not trusted:
             self._check_allowed(full)
         parent_name, _, child = full.rpartition(".")
-        parent = self._get(parent_name, trusted=trusted or self._has_private_child(parent_name)) if parent_name else None
+        parent = (
+            self._get(parent_name, trusted=trusted or self._has_private_child(parent_name)) if parent_name else None
+        )
         module = self.modules.get(full)  # importing the parent may have imported it
         if module is None:
             module = self._load(full)

@@ -159,7 +159,7 @@ class ProcessMachine:
         self._files = files
         self._wall_limit_s = wall_limit_s
         ours, theirs = socket.socketpair()
-        self._errors: IO[bytes] = tempfile.TemporaryFile(prefix="raftlab-child-")
+        self._errors: IO[bytes] = tempfile.TemporaryFile(prefix="raftlab-child-")  # noqa: SIM115  # closed in end()
         self.pid = nursery.fork(settings, digest, bundle, [theirs.fileno(), self._errors.fileno()])
         theirs.close()
         # A time limit in the kernel costs a step nothing.
@@ -217,7 +217,11 @@ class ProcessMachine:
 
     def _fail_dead(self) -> NoReturn:
         status = self._nursery.end(self.pid, kill=False, answer=True)
-        how = f"killed by {KILL_SIGNAL_NAMES.get(-status, f'signal {-status}')}" if status < 0 else f"exit status {status}"
+        how = (
+            f"killed by {KILL_SIGNAL_NAMES.get(-status, f'signal {-status}')}"
+            if status < 0
+            else f"exit status {status}"
+        )
         self._fail(f"its process died ({how})")
 
     def _fail_hung(self) -> NoReturn:

@@ -14,7 +14,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from greenlet import getcurrent, greenlet
 
@@ -63,14 +63,27 @@ class GreenThread:
     """
 
     __slots__ = (
-        "atomic", "cpu_steps", "greenlet", "ident", "locals", "locks_held", "name", "on_exit", "parked", "python_thread",
-        "spinning", "timer", "waits_for", "woken", "__weakref__",
+        "__weakref__",
+        "atomic",
+        "cpu_steps",
+        "greenlet",
+        "ident",
+        "locals",
+        "locks_held",
+        "name",
+        "on_exit",
+        "parked",
+        "python_thread",
+        "spinning",
+        "timer",
+        "waits_for",
+        "woken",
     )  # fmt: skip
 
     def __init__(self, ident: int, name: str) -> None:
         self.ident = ident
         self.name = name
-        self.greenlet: greenlet | None = None
+        self.greenlet: Any = None
         self.parked = False
         self.woken = True
         self.timer = 0
@@ -118,7 +131,7 @@ class Scheduler:
         self._stale_timers = 0
         self._thread_count = 0
         self._refusals = 0
-        self._hub: greenlet | None = None
+        self._hub: Any = None
         self._quantum_steps = 0
         self._stalls = stalls
         self._gap_stream = streams.stream("stall/gap")
@@ -178,7 +191,7 @@ class Scheduler:
         if self._quantum_steps <= 0 or self.interrupted:
             thread.woken = True
             self.ready.appendleft(thread)
-            cast(greenlet, self._hub).switch()
+            self._hub.switch()
         self.left = self._budget = max(0, self._quantum_steps)
 
     def _look_for_spin(self, thread: GreenThread) -> None:
@@ -220,7 +233,7 @@ class Scheduler:
                 break
             self.current = thread = ready.popleft()
             self._arm()
-            cast(greenlet, thread.greenlet).switch()
+            thread.greenlet.switch()
         self.current = None
         if ready:
             return self.now
@@ -243,7 +256,9 @@ class Scheduler:
             function(*args)
         except HostEnded:
             pass
-        except BaseException as error:  # SystemExit too: a `Thread` ends of it quietly, but nobody waits for one's reply
+        except (
+            BaseException
+        ) as error:  # SystemExit too: a `Thread` ends of it quietly, but nobody waits for one's reply
             self.on_death(thread, error)
         finally:
             for callback in thread.on_exit:
@@ -270,7 +285,7 @@ class Scheduler:
             self._timer_count += 1
             thread.timer = self._timer_count
             heapq.heappush(self._timers, (deadline, thread.timer, thread))
-        cast(greenlet, self._hub).switch()
+        self._hub.switch()
         thread.waits_for = None
 
     def unpark(self, thread: GreenThread) -> None:
@@ -297,7 +312,7 @@ class Scheduler:
             return
         thread.woken = True
         self.ready.append(thread)
-        cast(greenlet, self._hub).switch()
+        self._hub.switch()
 
     def _fire(self) -> None:
         timers, now = self._timers, self.now
@@ -346,7 +361,7 @@ class Scheduler:
             # A loop in C (`any(map(f, repeat(1)))`) around a function that catches everything: it has no step point.
             _undying.append(thread.greenlet)
             while True:
-                cast(greenlet, thread.greenlet.parent).switch()
+                thread.greenlet.parent.switch()
         raise HostEnded
 
     # -------------------------------------------------------------- what the host makes of it

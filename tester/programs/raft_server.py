@@ -1,7 +1,7 @@
 """One Raft server: builds `Raft`, opens its handlers, and takes what comes out of `apply_ch` to the judge.
 
-With `snapshot_interval` n in its config it also keeps the applied commands as its state, and has Raft take a snapshot of
-them at every index i with (i + 1) % n == 0.
+With `snapshot_interval` n in its config it also keeps the applied commands as its state, and has Raft take a snapshot
+of them at every index i with (i + 1) % n == 0.
 """
 
 from __future__ import annotations

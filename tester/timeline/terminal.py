@@ -6,8 +6,8 @@
      0.3181  C1  F0  F0   0 stands for term 1
      0.3193  C1  F1  F0   1 votes for 0, term 1
 
-Roles and terms are what the messages tell: F follower, C candidate, L leader, - down, x cut off. What repeats is one row
-with its count. Nothing depends on colour alone.
+Roles and terms are what the messages tell: F follower, C candidate, L leader, - down, x cut off. What repeats is one
+row with its count. Nothing depends on colour alone.
 """
 
 from __future__ import annotations

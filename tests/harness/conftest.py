@@ -81,9 +81,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         folder = tmp_path / f"solution-{len(runs)}" / "raft"
         folder.mkdir(parents=True)
         (folder / "__init__.py").write_text(HEADER + textwrap.dedent(snippet).lstrip("\n"))
-        chosen = Options(
-            servers=world, solution=folder.parent, programs=PROGRAMS, step_wall_limit_s=step_wall_limit_s
-        )
+        chosen = Options(servers=world, solution=folder.parent, programs=PROGRAMS, step_wall_limit_s=step_wall_limit_s)
         run = Run(seed, chosen)
         fixed = disturbance or FixedDisturbance()
         run.disturbance = lambda streams: fixed  # type: ignore[method-assign]

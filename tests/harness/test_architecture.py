@@ -30,12 +30,20 @@ def test_every_mutant_fits_the_reference_and_changes_it(path, tmp_path):
 
 def test_a_mutant_that_no_longer_fits_is_an_error(tmp_path):
     path = tmp_path / "stale.toml"
-    path.write_text(MUTANTS[0].read_text().replace('before = "', 'before = "no such line ').replace("before = '''", "before = '''no such line"))
+    path.write_text(
+        MUTANTS[0]
+        .read_text()
+        .replace('before = "', 'before = "no such line ')
+        .replace("before = '''", "before = '''no such line")
+    )
     with pytest.raises(UsageError, match="mutant stale does not fit"):
         mutants.load(path).plant(ROOT, tmp_path / "out")
 
 
-@pytest.mark.parametrize("text", ["part = 1\n", "not toml", 'part = "9Z"\ntitle=""\nmisconception=""\nsection=""\nfile=""\nbefore=""\nafter=""\n'])
+@pytest.mark.parametrize(
+    "text",
+    ["part = 1\n", "not toml", 'part = "9Z"\ntitle=""\nmisconception=""\nsection=""\nfile=""\nbefore=""\nafter=""\n'],
+)
 def test_a_malformed_mutant_is_an_error(tmp_path, text):
     path = tmp_path / "bad.toml"
     path.write_text(text)

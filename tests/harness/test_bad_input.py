@@ -98,11 +98,11 @@ BOOTS = {
         "handler Server.ping lacks the annotation of args and return",
     ),
     "handler without reply annotation": (
-        "class Server:\n    def __init__(self, *a): pass\n    @rpc\n    def ping(self, args: Ping):\n        return args\n",
+        "class Server:\n    def __init__(self, *a): pass\n    @rpc\n    def ping(self, args: Ping): return args\n",
         "handler Server.ping lacks the annotation of return",
     ),
     "handler with two arguments": (
-        "class Server:\n    def __init__(self, *a): pass\n    @rpc\n    def ping(self, a: Ping, b: Ping) -> Pong: ...\n",
+        "class Server:\n    def __init__(self, *a): pass\n    @rpc\n    def ping(self, a: Ping, b: Ping) -> Pong: pass",
         "handler Server.ping takes 2 arguments",
     ),
     "asyncio": ("import asyncio\n", "server code may not import asyncio"),
@@ -187,7 +187,10 @@ HOSTILE = {
     "is killed": ("posix.kill(posix.getpid(), 9)", "its process died (killed by SIGKILL)"),
     "crashes in C": ("posix.kill(posix.getpid(), 11)", "its process died (killed by SIGSEGV)"),
     "writes garbage": ("[posix.write(fd, b'\\x00\\x00\\x00\\x03abc') for fd in sockets()]", "a frame that is no frame"),
-    "claims a huge frame": ("[posix.write(fd, b'\\xff\\xff\\xff\\xff') for fd in sockets()]", "a frame of 4294967295 bytes"),
+    "claims a huge frame": (
+        "[posix.write(fd, b'\\xff\\xff\\xff\\xff') for fd in sockets()]",
+        "a frame of 4294967295 bytes",
+    ),
 }
 
 REACH = """
@@ -301,3 +304,29 @@ def test_a_solution_that_is_nowhere_is_refused(tmp_path):
 def test_a_solution_without_packages_is_refused(tmp_path):
     with pytest.raises(UsageError, match="no raft/ or kvraft/ package"):
         Options(solution=tmp_path).bundle()
+
+
+@pytest.mark.parametrize("where", ["start", "handler", "control"])
+def test_sys_exit_is_reported_with_its_line(lab, world, where):
+    exits = "sys.exit(3)"
+    snippet = f"""
+import sys
+class Server:
+    def __init__(self, ends, me, persister):
+        self.ends = ends
+        {exits if where == "start" else "pass"}
+    @rpc
+    def ping(self, args: Ping) -> Pong:
+        {exits if where == "handler" else "return Pong(1)"}
+    def go(self):
+        {exits if where == "control" else 'self.ends[1].call("Server.ping", Ping(1))'}
+"""
+    error = error_of(lab, world, snippet)
+    assert "SystemExit: 3" in str(error)
+    assert line_of(snippet, exits) in str(error)
+
+
+def test_a_module_that_spins_while_it_is_imported_is_reported(lab, world):
+    cluster = lab("flag = [False]\nwhile not flag[0]: pass\nclass Server: pass\n", world=world)
+    with pytest.raises(CodeFault, match="without blocking once"):
+        cluster.sleep(10)

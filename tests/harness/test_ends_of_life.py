@@ -139,7 +139,9 @@ def test_no_bare_except_and_no_finally_outlives_a_crash(lab, world):
     cluster.sleep(1.0)
 
     assert cluster.coordinator.disk("0").durable.raft_state == b""
-    assert not [event for event in cluster.journal if isinstance(event, Sent) and event.source == "0" and event.at >= at]
+    assert not [
+        event for event in cluster.journal if isinstance(event, Sent) and event.source == "0" and event.at >= at
+    ]
 
 
 def test_a_crash_answers_pending_control_calls_with_none(lab, world):
@@ -243,3 +245,89 @@ def test_misuse_of_servers_is_a_usage_error(lab, misuse):
         else:
             cluster.crash(0)
             (cluster.crash if misuse == "crash twice" else cluster.shutdown)(0)
+
+
+TICKING = """
+class Server:
+    def __init__(self, ends, me, persister):
+        self.beats = 0
+        threading.Thread(target=self.tick).start()
+    def tick(self):
+        while True:
+            time.sleep(0.1)
+            self.beats += 1
+    def count(self):
+        return self.beats
+"""
+
+
+def test_a_resumed_servers_timers_go_on_without_any_message(lab, world):
+    cluster = lab(TICKING, world=world)
+    cluster.sleep(0.25)
+    cluster.network.pause(0)
+    cluster.sleep(5)
+    cluster.network.resume(0)
+    cluster.sleep(1)
+    assert 10 <= cluster.server(0).call("count") <= 13
+
+
+@pytest.mark.parametrize("instant_ns", range(0, 2000, 250))
+def test_a_crash_at_any_instant_of_the_start_is_clean(lab, world, instant_ns):
+    cluster = lab(TICKING, world=world)
+    cluster.coordinator.sleep_ns(instant_ns)
+    cluster.crash(0)
+    cluster.start(0)
+    cluster.sleep(1)
+    assert cluster.server(0).call("count") >= 9
+
+
+def test_a_shutdown_disarms_a_pending_crash(lab, world):
+    cluster = lab(COUNTER, world=world)
+    cluster.sleep(0.1)
+    cluster.crash(1, before_effect=50)
+    assert cluster.shutdown(1).remaining_threads() == []
+
+
+def test_a_paused_server_that_is_shut_down_hears_of_it(lab, world):
+    cluster = lab(SHUTDOWN.format(hangs=False), world=world)
+    cluster.sleep(0.5)
+    cluster.network.pause(0)
+    assert cluster.shutdown(0).remaining_threads() == []
+
+
+def test_code_that_catches_everything_in_a_c_loop_cannot_hold_up_a_crash(lab):
+    cluster = lab("""
+        import itertools
+        class Server:
+            def __init__(self, ends, me, persister):
+                self.n = 0
+                threading.Thread(target=lambda: any(map(self.cling, itertools.repeat(1)))).start()
+            def cling(self, _):
+                try:
+                    time.sleep(0.01)
+                    self.n += 1
+                except BaseException:
+                    pass
+                return False
+    """)  # fmt: skip
+    cluster.sleep(0.5)
+    cluster.crash(0)
+    cluster.sleep(1)
+
+
+def test_two_clusters_at_once_leave_the_process_as_it_was(lab, world):
+    import gc
+    import os
+    import sys
+
+    def process() -> tuple[object, ...]:
+        return sys.getrecursionlimit(), gc.isenabled(), os.sched_getaffinity(0)
+
+    before = process()
+    first, second = lab(COUNTER, world=world), lab(COUNTER, world=world)
+    assert first.server(0).call("add") == second.server(0).call("add") == 1
+    first.close()
+    assert not gc.isenabled(), "the second run still decides when garbage is collected"
+    assert second.server(0).call("add") == 2
+    second.close()
+    assert process() == before

@@ -34,10 +34,14 @@ class Wire:
     def rival_that_wins(self, voter: int, candidate: int, args: Record) -> int | None:
         return None if self.saved else next(n for n in range(5) if n not in (voter, candidate))
 
-    def send(self, source: int, target: int, method: str, kind: str, reply_to: int = 0, incarnation: int = 1, **fields: Any) -> int:
+    def send(
+        self, source: int, target: int, method: str, kind: str, reply_to: int = 0, incarnation: int = 1, **fields: Any
+    ) -> int:
         self.count += 1
         payload = encode(Record(kind, fields))
-        self.rules.observe(Sent(self.now, self.count, reply_to, str(source), incarnation, str(target), f"Raft.{method}", payload))
+        self.rules.observe(
+            Sent(self.now, self.count, reply_to, str(source), incarnation, str(target), f"Raft.{method}", payload)
+        )
         return self.count
 
     def ask_vote(self, source: int, target: int, term: int, **more: Any) -> int:
@@ -48,7 +52,9 @@ class Wire:
         return self.send(voter, candidate, "request_vote", "RequestVoteReply", request, term=term, vote_granted=granted)
 
     def append(self, source: int, target: int, term: int, incarnation: int = 1) -> int:
-        return self.send(source, target, "append_entries", "AppendEntriesArgs", incarnation=incarnation, term=term, leader_id=source)
+        return self.send(
+            source, target, "append_entries", "AppendEntriesArgs", incarnation=incarnation, term=term, leader_id=source
+        )
 
 
 def test_two_votes_in_one_term_are_named_with_time_and_section():
@@ -71,7 +77,9 @@ def test_a_candidate_that_votes_for_another_has_voted_twice():
 def test_two_leaders_of_one_term_are_named():
     wire = Wire()
     wire.append(0, 1, 3)
-    with pytest.raises(InvariantViolation, match=r"servers 0 and 4 both lead term 3 \(§5.2: at most one leader per term\)"):
+    with pytest.raises(
+        InvariantViolation, match=r"servers 0 and 4 both lead term 3 \(§5.2: at most one leader per term\)"
+    ):
         wire.append(4, 1, 3)
 
 
@@ -153,11 +161,18 @@ def lost_and_late_votes(wire: Wire) -> None:
 @pytest.mark.parametrize(
     "behaviour",
     [
-        repeated_answer, refusals, votes_in_different_terms, pre_votes, late_messages_of_an_old_leader,
-        terms_of_one_incarnation_out_of_order, a_restart_in_the_same_term, messages_of_another_shape, lost_and_late_votes,
+        repeated_answer,
+        refusals,
+        votes_in_different_terms,
+        pre_votes,
+        late_messages_of_an_old_leader,
+        terms_of_one_incarnation_out_of_order,
+        a_restart_in_the_same_term,
+        messages_of_another_shape,
+        lost_and_late_votes,
     ],
     ids=lambda behaviour: behaviour.__name__,
-)  # fmt: skip
+)
 def test_what_a_correct_raft_may_do_breaks_no_rule(behaviour):
     behaviour(Wire())
 
@@ -207,14 +222,14 @@ def test_saving_synchronously_under_the_lock_is_as_good(tmp_path):
 
 def test_answering_while_the_disk_still_writes_is_caught(tmp_path):
     solution = variant(tmp_path, SAVE, "self.persister.save_async(encode(state), snapshot)")
-    caught = 0
+    caught = []
     for seed in range(10):
         try:
             elect(solution, seed)
         except InvariantViolation as violation:
-            assert "saved" in str(violation)
-            caught += 1
-    assert caught >= 3, "two of three seeds have a disk that takes time"
+            caught.append(str(violation))
+    assert len(caught) >= 3, "two of three seeds have a disk that takes time"
+    assert [verdict for verdict in caught if "saved" not in verdict] == []
 
 
 @pytest.mark.parametrize(

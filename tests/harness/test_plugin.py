@@ -38,14 +38,18 @@ def double_vote(tmp_path_factory) -> Path:
 
 
 def failing(run_pytest, double_vote: Path, *arguments: str) -> pytest.RunResult:
-    result = run_pytest("--solution", str(double_vote), "--seed", "0", "--runs", "40", "-x", "-k", "many_elections", *arguments)
+    result = run_pytest(
+        "--solution", str(double_vote), "--seed", "0", "--runs", "40", "-x", "-k", "many_elections", *arguments
+    )
     assert result.ret == 1
     return result
 
 
 def test_a_part_is_selected_by_its_mark(run_pytest):
     result = run_pytest("-m", "2A", "--collect-only", "-q")
-    result.stdout.fnmatch_lines(["*::test_initial_election", "*::test_re_election", "*::test_many_elections", "3 tests*"])
+    result.stdout.fnmatch_lines(
+        ["*::test_initial_election", "*::test_re_election", "*::test_many_elections", "3 tests*"]
+    )
     assert run_pytest("-m", "2B", "--collect-only", "-q").ret == pytest.ExitCode.NO_TESTS_COLLECTED
 
 
@@ -84,9 +88,19 @@ def test_seed_and_hash_are_in_every_report_and_junit_file_and_repeat(run_pytest,
 def test_a_failing_run_says_what_when_and_how_to_replay_it(run_pytest, double_vote):
     result = failing(run_pytest, double_vote)
     text = result.stdout.str()
-    verdict = re.search(r"server \d voted for \d and for \d in term \d+ \(§5\.2: at most one vote per term\) at [\d.]+ s", text)
+    verdict = re.search(
+        r"server \d voted for \d and for \d in term \d+ \(§5\.2: at most one vote per term\) at [\d.]+ s", text
+    )
     assert verdict is not None, text
-    for expected in ("seed  ", "virtual time  ", "journal  ", "timeline:", "what happens", "stands for term", "disconnect "):
+    for expected in (
+        "seed  ",
+        "virtual time  ",
+        "journal  ",
+        "timeline:",
+        "what happens",
+        "stands for term",
+        "disconnect ",
+    ):
         assert expected in text
     assert "tests/labs/test_2a_election.py:" in text
     assert "Traceback" not in text
@@ -104,7 +118,12 @@ def test_the_report_shows_what_servers_printed(run_pytest, double_vote, tmp_path
     mutants.load(ROOT / "tests" / "mutants" / "double-vote.toml").plant(ROOT, solution)
     file = solution / "raft" / "raft.py"
     text = file.read_text()
-    file.write_text(text.replace("        self.role = Role.CANDIDATE\n", "        self.role = Role.CANDIDATE\n        print('I stand for', self.current_term + 1)\n"))
+    file.write_text(
+        text.replace(
+            "        self.role = Role.CANDIDATE\n",
+            "        self.role = Role.CANDIDATE\n        print('I stand for', self.current_term + 1)\n",
+        )
+    )
     silent, talkative = failing(run_pytest, double_vote).stdout.str(), failing(run_pytest, solution).stdout.str()
     assert "I stand for" in talkative
     assert re.search(r"hash (\w+)", silent).group(1) == re.search(r"hash (\w+)", talkative).group(1), (  # type: ignore[union-attr]
@@ -112,7 +131,9 @@ def test_the_report_shows_what_servers_printed(run_pytest, double_vote, tmp_path
     )
 
 
-@pytest.mark.parametrize(("no_color", "arguments", "coloured"), [("", ["--color=yes"], True), ("1", [], False), ("", [], False)])
+@pytest.mark.parametrize(
+    ("no_color", "arguments", "coloured"), [("", ["--color=yes"], True), ("1", [], False), ("", [], False)]
+)
 def test_colour_only_where_it_is_wanted(run_pytest, double_vote, monkeypatch, no_color, arguments, coloured):
     monkeypatch.setenv("NO_COLOR", no_color)
     if not no_color:
@@ -126,7 +147,11 @@ def test_runs_of_one_test_spread_over_workers(run_pytest, tmp_path):
     result.assert_outcomes(passed=8)
     workers = set(re.findall(r"\[(gw\d)\]", result.stdout.str()))
     assert workers == {"gw0", "gw1"}
-    seeds = sorted(int(entry.get("value") or 0) for entry in ElementTree.parse(path).iter("property") if entry.get("name") == "seed")
+    seeds = sorted(
+        int(entry.get("value") or 0)
+        for entry in ElementTree.parse(path).iter("property")
+        if entry.get("name") == "seed"
+    )
     assert seeds == list(range(5, 13))
 
 
@@ -190,7 +215,10 @@ def test_a_solution_that_does_not_import_fails_with_its_line(run_pytest, tmp_pat
     (package / "__init__.py").write_text("import os\nfrom raft.missing import Raft\n")
     result = run_pytest("-k", "initial", "--solution", str(tmp_path))
     assert result.ret == 1
-    assert "it did not start: ModuleNotFoundError: No module named 'raft.missing' at raft/__init__.py:2" in result.stdout.str()
+    assert (
+        "it did not start: ModuleNotFoundError: No module named 'raft.missing' at raft/__init__.py:2"
+        in result.stdout.str()
+    )
 
 
 def test_wall_time_limits_end_a_run_that_bare_excepts_would_keep(run_pytest, tmp_path):

@@ -1,4 +1,4 @@
-"""The same seed is the same run on every supported Python, under every hash seed, with servers as threads or processes."""
+"""The same seed is the same run on every supported Python, under every hash seed, in both virtual worlds."""
 
 from __future__ import annotations
 

@@ -276,7 +276,9 @@ def test_faults_are_journaled(lab):
 
 
 def test_printed_lines_are_journaled_with_server_and_time_and_change_nothing(lab, world):
-    talking = SERVER.replace("self.seen.append(args.number)", "self.seen.append(args.number); print('got', args.number)")
+    talking = SERVER.replace(
+        "self.seen.append(args.number)", "self.seen.append(args.number); print('got', args.number)"
+    )
     talking = talking.replace("; print(", "\n        print(")
     hashes = set()
     for snippet in (SERVER, talking):

@@ -120,7 +120,7 @@ def test_concurrent_starts(raft_cluster):
         _, term, is_leader = cluster.server(leader).start(1)
         if not is_leader:
             continue  # the leadership has moved on: try again
-        tasks = [cluster.spawn(lambda n=n: cluster.server(leader).start(100 + n)) for n in range(5)]
+        tasks = [cluster.spawn(lambda n=n, leader=leader: cluster.server(leader).start(100 + n)) for n in range(5)]
         started = [task.join() for task in tasks]
         if any(result is None or result[1] != term or not result[2] for result in started):
             continue

@@ -46,7 +46,8 @@ def demand_short_logs(cluster) -> None:
         size = cluster.server(server).persist_bytes()
         if size is not None and cluster.is_reachable(server):
             assert size < MOST_RAFT_STATE, (
-                f"server {server} has {size} bytes of raft state, {MOST_RAFT_STATE} are allowed: is the log not compacted?"
+                f"server {server} has {size} bytes of raft state, {MOST_RAFT_STATE} are allowed: "
+                "is the log not compacted?"
             )
 
 
