@@ -1,4 +1,4 @@
-"""Raft's safety rules, checked on the wire while the run goes on, without help from the code under test.
+"""Raft's rules of terms, votes and leaders, checked on the wire while the run goes on, without help from the code.
 
     journal events --observe--> the first broken rule ends the run, in one sentence with its paper section
 
@@ -15,9 +15,9 @@ from labrpc.codec import CodecError, Record, decode_record
 from labrpc.errors import InvariantViolation
 from labrpc.journal import Delivered, Dropped, Sent
 from labrpc.virtual.coordinator import Coordinator
-from tester.probe import VoteProbe
+from tester.probe import DurabilityProbe
 
-__all__ = ["RaftInvariants"]
+__all__ = ["RaftInvariants", "message_body"]
 
 _VOTE_FIELDS = {"term", "candidate_id", "last_log_index", "last_log_term"}
 
@@ -31,7 +31,7 @@ class RaftInvariants:
         servers: the cluster's size.
     """
 
-    def __init__(self, coordinator: Coordinator, probe: VoteProbe, servers: int) -> None:
+    def __init__(self, coordinator: Coordinator, probe: DurabilityProbe, servers: int) -> None:
         self._coordinator = coordinator
         self._probe = probe
         self._servers = servers
@@ -59,7 +59,9 @@ class RaftInvariants:
         kind = type(event)
         if kind is Sent:
             if event.method.startswith("Raft."):
-                self._on_message(event)
+                body = message_body(event.payload)
+                if body is not None and type(body.fields.get("term")) is int:
+                    self._on_message(event, body)
         elif kind is Delivered:
             vote = self._votes_sent.pop(event.message, None)
             if vote is not None:
@@ -69,13 +71,8 @@ class RaftInvariants:
             self._vote_requests.pop(event.message, None)
             self._votes_sent.pop(event.message, None)
 
-    def _on_message(self, event: Sent) -> None:
-        body = _body(event.payload)
-        if body is None:
-            return
-        term = body.fields.get("term")
-        if type(term) is not int:
-            return
+    def _on_message(self, event: Sent, body: Record) -> None:
+        term = body.term
         self._check_term(event.source, event.incarnation, term)
         method = event.method
         if event.reply_to:
@@ -150,7 +147,7 @@ class RaftInvariants:
 
 
 @lru_cache(maxsize=4096)
-def _body(payload: bytes) -> Record | None:
+def message_body(payload: bytes) -> Record | None:
     """A message's fields; None if it is no message. Heartbeats repeat, so decoded ones are kept."""
     try:
         body = decode_record(payload)

@@ -1,8 +1,9 @@
 """Asks a throwaway incarnation what a server would do if it crashed right now.
 
-Raft state is opaque to the judge, so it cannot read whether a vote was saved. It boots a server from the bytes that
-are durable at this moment, and has a rival ask for the same term's vote. A server that forgot grants it. One that would
-grant it in any case, crash or not, breaks another rule and is left to that.
+Raft state is opaque to the judge, so it cannot read whether a vote or an entry was saved. It boots a server from the
+bytes that are durable at this moment. For a vote, a rival asks for the same term's: a server that forgot grants it (one
+that would grant it in any case, crash or not, breaks another rule and is left to that). For entries, their leader sends
+an append that follows the last of them: a server that forgot rejects it.
 The probe is no part of the run: it has no network, its own time, and no place in the journal.
 """
 
@@ -14,16 +15,17 @@ from labrpc.codec import CodecError, Record, decode_record, encode
 from labrpc.virtual import frames
 from labrpc.virtual.coordinator import QUANTUM_NS, Coordinator, MachineFactory
 
-__all__ = ["VoteProbe"]
+__all__ = ["DurabilityProbe"]
 
 _PATIENCE_NS = 200_000_000
 """Virtual time a probed server has to answer; one that does not is not judged."""
 
 _LONGEST_LOG = 1 << 31
+_VOTE = "Raft.request_vote"
 
 
-class VoteProbe:
-    """Answers one question: would server `voter`, restarted from its durable bytes, vote again in this term?
+class DurabilityProbe:
+    """Answers what a server, restarted from the bytes that are durable now, would have forgotten.
 
     Args:
         machines: where to make the throwaway incarnations.
@@ -55,28 +57,37 @@ class VoteProbe:
         if not others:
             return None
         rival = _request(args, others[0])
-        if not _grants(self._ask(voter, [rival])[-1], args.term):
+        if not _grants(self._ask(voter, _VOTE, [rival])[-1], args.term):
             return None
         # Would it vote twice even without a crash between? Then saving is not what it forgot.
         first = _request(args, others[-1] if candidate == voter else candidate)
-        if _grants(self._ask(voter, [first, _request(args, others[0])])[-1], args.term) and first != rival:
+        if first != rival and _grants(self._ask(voter, _VOTE, [first, rival])[-1], args.term):
             return None
         return others[0]
 
-    def _ask(self, voter: int, requests: list[bytes]) -> list[Any]:
-        """The replies of a server booted from `voter`'s durable bytes to one vote request after the other."""
-        name = str(voter)
+    def forgets_entries(self, server: int, args: Record) -> bool:
+        """Whether `server`, had it crashed now, would lack entries of the append `args` that it has acknowledged."""
+        if self._coordinator.disk(str(server)).durable.snapshot:
+            return False  # the entries may be in it, where an append cannot ask for them
+        fields = {**args.fields, "prev_log_index": args.prev_log_index + len(args.entries), "entries": []}
+        fields.update(prev_log_term=args.entries[-1].term, leader_commit=0)
+        reply = self._ask(server, "Raft.append_entries", [encode(Record(args.type_name, fields))])[-1]
+        return isinstance(reply, Record) and reply.fields.get("success") is False
+
+    def _ask(self, server: int, method: str, requests: list[bytes]) -> list[Any]:
+        """The replies of a server booted from `server`'s durable bytes to one request after the other."""
+        name = str(server)
         settings = self._coordinator.settings(name, 0)
         settings.mean_gap_steps = 0
         durable = self._coordinator.disk(name).durable
-        config = encode({"me": voter, "servers": self._servers})
-        ends = [str(server) for server in range(self._servers)]
+        config = encode({"me": server, "servers": self._servers})
+        ends = [str(peer) for peer in range(self._servers)]
         replies: list[Any] = []
         machine = self._machines.create(settings)
         try:
             inbox: list[frames.InboxItem] = [
                 frames.Boot(self._program, ends, config, durable.raft_state, durable.snapshot),
-                frames.Request(0, "Raft.request_vote", requests[0]),
+                frames.Request(0, method, requests[0]),
             ]
             now: int | None = 0
             while now is not None and now <= _PATIENCE_NS:
@@ -87,7 +98,7 @@ class VoteProbe:
                     replies += [_decoded(effect.payload) for effect in effects if isinstance(effect, frames.Answer)]
                     if len(replies) == len(requests):
                         return replies
-                    inbox = [frames.Request(len(replies), "Raft.request_vote", requests[len(replies)])]
+                    inbox = [frames.Request(len(replies), method, requests[len(replies)])]
                     now = clock
         finally:
             machine.end()

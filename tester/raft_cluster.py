@@ -8,7 +8,8 @@ from labrpc.codec import encode
 from tester.applied import AppliedLogs
 from tester.cluster import Cluster, Server
 from tester.invariants import RaftInvariants
-from tester.probe import VoteProbe
+from tester.log_invariants import LogInvariants
+from tester.probe import DurabilityProbe
 from tester.run import Run
 
 __all__ = ["ELECTION_TIMEOUT", "RaftCluster", "RaftServer"]
@@ -43,10 +44,10 @@ class RaftCluster(Cluster):
 
     def __init__(self, run: Run, servers: int, *, program: str = "tester.programs.raft_server", **options: Any) -> None:
         super().__init__(run, servers, program=program, **options)
-        probe = VoteProbe(self.machines, self.coordinator, program, servers)
-        self.invariants = RaftInvariants(self.coordinator, probe, servers)
+        probe = DurabilityProbe(self.machines, self.coordinator, program, servers)
         self.applied = AppliedLogs(self.coordinator)
-        self.journal.listeners += [self.invariants.observe, self.applied.observe]
+        rules = RaftInvariants(self.coordinator, probe, servers), LogInvariants(self.coordinator, probe, servers)
+        self.journal.listeners += [*(rule.observe for rule in rules), self.applied.observe]
         self.start_all()
 
     def one_leader(self) -> int:

@@ -30,12 +30,8 @@ def test_every_mutant_fits_the_reference_and_changes_it(path, tmp_path):
 
 def test_a_mutant_that_no_longer_fits_is_an_error(tmp_path):
     path = tmp_path / "stale.toml"
-    path.write_text(
-        MUTANTS[0]
-        .read_text()
-        .replace('before = "', 'before = "no such line ')
-        .replace("before = '''", "before = '''no such line")
-    )
+    text = (ROOT / "tests" / "mutants" / "double-vote.toml").read_text()
+    path.write_text(text.replace("before = '''", "before = '''no such line"))
     with pytest.raises(UsageError, match="mutant stale does not fit"):
         mutants.load(path).plant(ROOT, tmp_path / "out")
 

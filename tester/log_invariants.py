@@ -1,0 +1,198 @@
+"""Raft's rules of logs and commitment, checked on the wire and on what is applied.
+
+    AppendEntries --> what each leader's log holds      replies --> how far a majority has it      applies --> was that allowed?
+
+Commitment is judged by what servers apply: what a message says of it may rightly be old. Acknowledgements count from the
+moment they are sent, so a server may have known no more than is counted here. Code under test whose AppendEntries
+lack the paper's fields is not judged by these rules.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from labrpc.codec import Record, decode_record
+from labrpc.errors import InvariantViolation
+from labrpc.journal import Applied, Delivered, Dropped, Sent
+from labrpc.virtual.coordinator import Coordinator
+from tester.invariants import message_body
+from tester.probe import DurabilityProbe
+
+__all__ = ["LogInvariants"]
+
+
+class _Leadership:
+    """What is known of one term: its leader's own entries, and how far each server has acknowledged its log."""
+
+    def __init__(self, leader: str) -> None:
+        self.leader = leader
+        self.first_own_index: float = math.inf
+        """Lowest index at which it has sent an entry of its own term. All after it are of its term too."""
+        self.match_index: dict[str, int] = {}
+
+
+class LogInvariants:
+    """A listener of a journal.
+
+    Args:
+        coordinator: the run; a violation ends it.
+        probe: answers whether acknowledged entries are durable.
+        servers: the cluster's size.
+    """
+
+    def __init__(self, coordinator: Coordinator, probe: DurabilityProbe, servers: int) -> None:
+        self._coordinator = coordinator
+        self._probe = probe
+        self._servers = servers
+        self._judging = servers > 1
+        self._entries: dict[tuple[int, int], tuple[Any, int, str]] = {}
+        """(index, term) -> (command, term of the entry before it, the server that sent it first)."""
+        self._terms: dict[int, _Leadership] = {}
+        self._requests: dict[int, tuple[Record, int]] = {}
+        """Appends and snapshots not yet answered: (the request, the index up to which success acknowledges)."""
+        self._committed = 0
+        """The highest index that anybody may hold to be committed by now."""
+        self._on_majority = 0
+        """The highest index that a majority has acknowledged, entries of older terms included."""
+        self._acknowledgements: dict[str, int] = {}
+        self._in_flight: dict[int, tuple[str, int]] = {}
+        """(target, term) of messages on their way."""
+        self._heard: dict[str, int] = {}
+        """The highest term that any message has brought to each server."""
+
+    def observe(self, event: Any) -> None:
+        """Takes in one event of the journal.
+
+        Raises:
+            InvariantViolation: in the test, through the coordinator.
+        """
+        if not self._judging:
+            return
+        kind = type(event)
+        if kind is Sent:
+            body = message_body(event.payload) if event.method.startswith("Raft.") else None
+            if body is not None and type(body.fields.get("term")) is int:
+                self._in_flight[event.message] = (event.target, body.term)
+                if event.method == "Raft.append_entries":
+                    (self._on_reply if event.reply_to else self._on_append)(event, body)
+                elif event.method == "Raft.install_snapshot":
+                    (self._on_reply if event.reply_to else self._on_snapshot)(event, body)
+        elif kind is Delivered:
+            target, term = self._in_flight.pop(event.message, ("", 0))
+            self._heard[target] = max(term, self._heard.get(target, 0))
+        elif kind is Applied:
+            if self._terms:
+                self._on_apply(event)
+        elif kind is Dropped:
+            self._requests.pop(event.message, None)
+            self._in_flight.pop(event.message, None)
+
+    # -------------------------------------------------------------- what leaders send
+
+    def _on_append(self, event: Sent, body: Record) -> None:
+        fields = body.fields
+        prev_index, prev_term, entries = (fields.get(f) for f in ("prev_log_index", "prev_log_term", "entries"))
+        if type(prev_index) is not int or type(prev_term) is not int or type(entries) is not list:
+            self._judging = False
+            return
+        leadership = self._terms.setdefault(body.term, _Leadership(event.source))
+        index, before, known_entries = prev_index, prev_term, self._entries
+        for entry in entries:  # most of what is sent was sent before: this loop is most of the judge's work
+            if type(entry) is not Record or type(entry.fields.get("term")) is not int:
+                self._judging = False
+                return
+            index += 1
+            term, command = entry.fields["term"], entry.fields.get("command")
+            known = known_entries.get((index, term))
+            if known is None:
+                known_entries[index, term] = (command, before, event.source)
+            elif known[0] != command or known[1] != before:
+                self._mismatch(event.source, index, term, command, before)
+            before = term
+        if entries and before == body.term and leadership.first_own_index > prev_index + 1:
+            own = next(n for n, entry in enumerate(entries, start=prev_index + 1) if entry.fields["term"] == before)
+            leadership.first_own_index = min(leadership.first_own_index, own)
+        self._requests[event.message] = (body, index)
+
+    def _mismatch(self, server: str, index: int, term: int, command: Any, before: int) -> None:
+        known_command, known_before, other = self._entries[index, term]
+        if known_command != command:
+            self._violation(
+                f"servers {other} and {server} sent different entries for index {index} of term {term} "
+                "(§5.3, Log Matching: a leader makes at most one entry at an index in its term)"
+            )
+        self._violation(
+            f"servers {other} and {server} have the same entry at index {index} of term {term}, but entries of terms "
+            f"{known_before} and {before} before it "
+            "(§5.3, Log Matching: logs that agree at an entry agree on all before it)"
+        )
+
+    def _on_snapshot(self, event: Sent, body: Record) -> None:
+        index = body.fields.get("last_included_index")
+        if type(index) is not int:
+            self._judging = False
+            return
+        self._terms.setdefault(body.term, _Leadership(event.source))
+        self._requests[event.message] = (body, index)
+
+    # -------------------------------------------------------------- what followers acknowledge
+
+    def _on_reply(self, event: Sent, body: Record) -> None:
+        request, index = self._requests.pop(event.reply_to, (None, 0))
+        if request is None or body.term != request.term or body.fields.get("success", True) is not True:
+            return
+        if request.fields.get("entries"):
+            self._check_saved(event.source, request)
+        # A reply of its own design may say more than the message it answers asked.
+        own = [value for name, value in body.fields.items() if name != "term" and type(value) is int]
+        leadership = self._terms[request.term]
+        match = leadership.match_index
+        match[event.source] = max(match.get(event.source, 0), index, *own)
+        needed = self._servers // 2  # beside the leader, who has all it sends
+        if len(match) < needed:
+            return
+        on_majority = sorted(match.values(), reverse=True)[needed - 1]
+        self._on_majority = max(self._on_majority, on_majority)
+        if on_majority >= leadership.first_own_index:
+            self._committed = max(self._committed, on_majority)
+
+    def _check_saved(self, server: str, request: Record) -> None:
+        """Probes acknowledgements number 1, 2, 4, 8, … of each server: a server that forgets does so always.
+
+        A server that has heard of a newer term is let be: while it waited for its disk, that term's leader may rightly
+        have replaced the entries, which then were not committed and never will be.
+        """
+        if self._heard.get(server, 0) > request.term:
+            return
+        count = self._acknowledgements[server] = self._acknowledgements.get(server, 0) + 1
+        if count & (count - 1) == 0 and self._probe.forgets_entries(int(server), request):
+            last = request.prev_log_index + len(request.entries)
+            self._violation(
+                f"server {server} answered before it had saved: it acknowledged entries up to index {last} in term "
+                f"{request.term}, and restarted from what is durable it lacks them "
+                "(Fig. 2: persistent state is updated on stable storage before responding to RPCs)"
+            )
+
+    # -------------------------------------------------------------- what servers apply
+
+    def _on_apply(self, event: Applied) -> None:
+        message = decode_record(event.payload)
+        if not isinstance(message, Record):
+            return
+        snapshot = message.fields.get("snapshot_valid")
+        index = message.fields.get("snapshot_index" if snapshot else "command_index")
+        if type(index) is not int or index <= self._committed:
+            return
+        if index <= self._on_majority:
+            self._violation(
+                f"server {event.host} applied index {index}, which is on a majority, but under no leader that has an "
+                "entry of its own term there (§5.4.2, Figure 8: entries of older terms are not committed by counting)"
+            )
+        self._violation(
+            f"server {event.host} applied index {index}, but no majority has acknowledged more than index "
+            f"{self._on_majority} (§5.3: an entry is committed once a majority has it)"
+        )
+
+    def _violation(self, text: str) -> None:
+        self._coordinator.fail(InvariantViolation(f"{text} at {self._coordinator.now / 1e9:.3f} s"))
