@@ -18,7 +18,7 @@ import random
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from labrpc import ClientEnd, Persister, decode, encode, rpc
 from raft.log import Log
@@ -54,13 +54,6 @@ RPC_TIMEOUT = 0.1
 MAX_BATCH = 1000
 """Entries in one AppendEntries, and commands handed to the applier at once."""
 
-Request = RequestVoteArgs | AppendEntriesArgs | InstallSnapshotArgs
-_METHODS = {
-    RequestVoteArgs: "Raft.request_vote",
-    AppendEntriesArgs: "Raft.append_entries",
-    InstallSnapshotArgs: "Raft.install_snapshot",
-}
-
 
 class Role(enum.Enum):
     """What a server is at the moment (§5.1)."""
@@ -80,6 +73,14 @@ class Raft:
         apply_ch: where it puts committed commands and snapshots, as `ApplyMsg`s, in order. After a restart the commands
             after the persister's snapshot come again; the snapshot itself is the service's to read.
     """
+
+    service_name = "Raft"
+    methods: ClassVar[dict[type, str]] = {
+        RequestVoteArgs: "Raft.request_vote",
+        AppendEntriesArgs: "Raft.append_entries",
+        InstallSnapshotArgs: "Raft.install_snapshot",
+    }
+    """The handler that each request is for."""
 
     def __init__(self, peers: Sequence[ClientEnd], me: int, persister: Persister, apply_ch: queue.Queue[Any]) -> None:
         self.peers = peers
@@ -130,12 +131,16 @@ class Raft:
         self.next_send = [0.0] * len(peers)
 
         self._restore()
+        self._prepare()
         self._reset_election_timer_locked()
         self._spawn("election timer", self._election_timer)
         self._spawn("applier", self._applier)
         for peer in range(len(peers)):
             if peer != me:
                 self._spawn(f"peer {peer}", self._peer_loop, peer)
+
+    def _prepare(self) -> None:
+        """For extensions: fields of their own, before any thread runs."""
 
     def _spawn(self, name: str, target: Any, *args: Any) -> None:
         threading.Thread(target=target, args=args, name=name, daemon=True).start()
@@ -243,10 +248,7 @@ class Raft:
         self.current_term += 1
         self.voted_for = self.me
         self._save_locked()
-        self.votes = {self.me}
-        self.voters_heard = {self.me}
-        self._reset_election_timer_locked()
-        self._send_now_locked()
+        self._ask_for_votes_locked()
         self._count_votes_locked()
 
     def _become_leader_locked(self) -> None:
@@ -268,15 +270,24 @@ class Raft:
                     return
                 wait = self.election_deadline - time.monotonic()
                 if wait <= 0:
-                    if self.role is Role.LEADER:
-                        self._reset_election_timer_locked()
-                    else:
-                        self._become_candidate_locked()
+                    self._election_timeout_locked()
                     continue
             time.sleep(wait)
 
+    def _election_timeout_locked(self) -> None:
+        if self.role is Role.LEADER:
+            self._reset_election_timer_locked()
+        else:
+            self._become_candidate_locked()
+
     def _reset_election_timer_locked(self) -> None:
         self.election_deadline = time.monotonic() + random.uniform(*ELECTION_TIMEOUT)
+
+    def _ask_for_votes_locked(self) -> None:
+        self.votes = {self.me}
+        self.voters_heard = {self.me}
+        self._reset_election_timer_locked()
+        self._send_now_locked()
 
     @rpc
     def request_vote(self, args: RequestVoteArgs) -> RequestVoteReply:
@@ -294,12 +305,7 @@ class Raft:
             self._become_follower_locked(args.term)
         if self.voted_for not in (None, args.candidate_id):  # 2
             return False
-        if not is_at_least_as_up_to_date(
-            last_log_term=args.last_log_term,
-            last_log_index=args.last_log_index,
-            than_last_log_term=self.log.last_term,
-            than_last_log_index=self.log.last_index,
-        ):
+        if not self._may_be_led_by_locked(args.last_log_index, args.last_log_term):
             return False
         if self.voted_for is None:
             self.voted_for = args.candidate_id
@@ -307,6 +313,15 @@ class Raft:
         # Only a granted vote resets the timer: a candidate that cannot win must not silence one that can.
         self._reset_election_timer_locked()
         return True
+
+    def _may_be_led_by_locked(self, last_log_index: int, last_log_term: int) -> bool:
+        """Whether a log that ends so is at least as up to date as this server's (§5.4.1)."""
+        return is_at_least_as_up_to_date(
+            last_log_term=last_log_term,
+            last_log_index=last_log_index,
+            than_last_log_term=self.log.last_term,
+            than_last_log_index=self.log.last_index,
+        )
 
     def _handle_vote_locked(self, peer: int, args: RequestVoteArgs, reply: RequestVoteReply) -> None:
         if self.role is not Role.CANDIDATE or args.term != self.current_term:
@@ -334,8 +349,7 @@ class Raft:
         if args.term < self.current_term:  # 1
             return AppendEntriesReply(self.current_term, success=False)
         # Candidates: an AppendEntries from the term's leader ends the election.
-        self._become_follower_locked(args.term)
-        self._reset_election_timer_locked()
+        self._follow_leader_locked(args.term)
 
         log = self.log
         prev_log_index, entries = args.prev_log_index, args.entries
@@ -368,6 +382,11 @@ class Raft:
         # 5: no further than what this message has checked; a longer tail may be an old leader's.
         self._commit_locked(min(args.leader_commit, prev_log_index + len(entries)))
         return AppendEntriesReply(self.current_term, success=True)
+
+    def _follow_leader_locked(self, term: int) -> None:
+        """A message of the leader of `term` has come."""
+        self._become_follower_locked(term)
+        self._reset_election_timer_locked()
 
     def _commit_locked(self, index: int) -> None:
         if index > self.commit_index:
@@ -430,8 +449,7 @@ class Raft:
     def _install_locked(self, args: InstallSnapshotArgs) -> None:
         if args.term < self.current_term:  # 1
             return
-        self._become_follower_locked(args.term)
-        self._reset_election_timer_locked()
+        self._follow_leader_locked(args.term)
         index, term = args.last_included_index, args.last_included_term
         if index <= self.commit_index:
             return  # a late one: the log has it all, and going back would lose what was applied
@@ -499,19 +517,19 @@ class Raft:
             request = self._next_request(peer)
             if request is None:
                 return
-            reply = self.peers[peer].call(_METHODS[type(request)], request, timeout=RPC_TIMEOUT)
+            reply = self.peers[peer].call(self.methods[type(request)], request, timeout=RPC_TIMEOUT)
             if reply is not None:
                 with self.mu:
                     self._handle_reply_locked(peer, request, reply)
 
-    def _next_request(self, peer: int) -> Request | None:
+    def _next_request(self, peer: int) -> Any:
         """Waits until something is due for `peer` and what it says is durable; None once killed."""
         with self.mu:
             while True:
                 if self.killed:
                     return None
                 wait = None
-                if self.role is Role.LEADER or (self.role is Role.CANDIDATE and peer not in self.voters_heard):
+                if self._talks_to_locked(peer):
                     wait = self.next_send[peer] - time.monotonic()
                     if wait <= 0:
                         break
@@ -520,7 +538,11 @@ class Raft:
         self._wait_until_durable(saved)
         return request
 
-    def _request_locked(self, peer: int) -> Request:
+    def _talks_to_locked(self, peer: int) -> bool:
+        """Whether this server has anything to say to `peer`, sooner or later."""
+        return self.role is Role.LEADER or (self.role is Role.CANDIDATE and peer not in self.voters_heard)
+
+    def _request_locked(self, peer: int) -> Any:
         log = self.log
         if self.role is Role.CANDIDATE:
             self.next_send[peer] = time.monotonic() + VOTE_RETRY_INTERVAL
@@ -540,7 +562,7 @@ class Raft:
             self.commit_index,
         )
 
-    def _handle_reply_locked(self, peer: int, request: Request, reply: Any) -> None:
+    def _handle_reply_locked(self, peer: int, request: Any, reply: Any) -> None:
         if reply.term > self.current_term:  # All Servers
             self._become_follower_locked(reply.term)
         elif isinstance(request, RequestVoteArgs):

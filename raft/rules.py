@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["committed_index", "is_at_least_as_up_to_date", "majority"]
+__all__ = ["committed_index", "is_at_least_as_up_to_date", "majority", "quorum_heard_at"]
 
 
 def majority(servers: int) -> int:
@@ -21,6 +21,11 @@ def is_at_least_as_up_to_date(
     old entries would overwrite a committed newer one.
     """
     return (last_log_term, last_log_index) >= (than_last_log_term, than_last_log_index)
+
+
+def quorum_heard_at(heard_at: Sequence[float]) -> float:
+    """The latest time by which a majority had been heard from, by when each server last was."""
+    return sorted(heard_at, reverse=True)[majority(len(heard_at)) - 1]
 
 
 def committed_index(match_index: Sequence[int]) -> int:

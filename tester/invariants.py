@@ -19,6 +19,7 @@ from tester.probe import DurabilityProbe
 
 __all__ = ["RaftInvariants", "message_body"]
 
+_JUDGED = {"Raft.request_vote", "Raft.append_entries", "Raft.install_snapshot"}
 _VOTE_FIELDS = {"term", "candidate_id", "last_log_index", "last_log_term"}
 
 
@@ -58,7 +59,7 @@ class RaftInvariants:
         """
         kind = type(event)
         if kind is Sent:
-            if event.method.startswith("Raft."):
+            if event.method in _JUDGED:
                 body = message_body(event.payload)
                 if body is not None and type(body.fields.get("term")) is int:
                     self._on_message(event, body)

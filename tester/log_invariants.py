@@ -1,9 +1,11 @@
 """Raft's rules of logs and commitment, checked on the wire and on what is applied.
 
-    AppendEntries --> what each leader's log holds      replies --> how far a majority has it      applies --> was that allowed?
+    AppendEntries --> what each leader's log holds
+    replies       --> how far a majority has it
+    applies       --> was that allowed?
 
-Commitment is judged by what servers apply: what a message says of it may rightly be old. Acknowledgements count from the
-moment they are sent, so a server may have known no more than is counted here. Code under test whose AppendEntries
+Commitment is judged by what servers apply: what a message says of it may rightly be old. Acknowledgements count from
+the moment they are sent, so a server may have known no more than is counted here. Code under test whose AppendEntries
 lack the paper's fields is not judged by these rules.
 """
 

@@ -178,7 +178,7 @@ def test_warnings_of_the_lab_are_pytest_warnings(run_pytest, tmp_path):
     solution = tmp_path / "solution"
     mutants.load(ROOT / "tests" / "mutants" / "double-vote.toml").plant(ROOT, solution)
     reference = (ROOT / "raft" / "raft.py").read_text()
-    call = "            reply = self.peers[peer].call(_METHODS[type(request)], request, timeout=RPC_TIMEOUT)\n"
+    call = "            reply = self.peers[peer].call(self.methods[type(request)], request, timeout=RPC_TIMEOUT)\n"
     assert call in reference
     under_lock = f"            with self.mu:\n    {call}"
     (solution / "raft" / "raft.py").write_text(reference.replace(call, under_lock))
