@@ -1,4 +1,4 @@
-"""The lab's speed, as a table: `python -m benchmarks` (or `make bench`).
+"""The lab's speed, as a table: `python -m benchmarks` (or `make bench`); see also `benchmarks.log_scaling`.
 
 Figures of one run on one machine; compare the ratios. Wall times are the best of several repetitions, since other
 work on the machine can only add to them.
@@ -26,6 +26,12 @@ ROOT = Path(__file__).parent.parent
 ECHO = "benchmarks.echo_server"
 CALLS = 5_000
 REPETITIONS = 3
+PARTS = {
+    "2A": ("election", "at most 0.7 s"),
+    "2B": ("log", ""),
+    "2C": ("persistence", ""),
+    "2D": ("snapshots", ""),
+}
 
 
 def rpc_seconds(servers: str) -> float:
@@ -61,11 +67,11 @@ def idle_hour_seconds() -> float:
         run.close()
 
 
-def pytest_seconds(*arguments: str) -> tuple[float, float]:
-    """(sum of the tests' own durations, wall time of the whole command) of `pytest -m 2A` with `arguments`."""
+def pytest_seconds(part: str, *arguments: str) -> tuple[float, float]:
+    """(sum of the tests' own durations, wall time of the whole command) of `pytest -m part` with `arguments`."""
     with TemporaryDirectory() as folder:
         results = Path(folder) / "results.xml"
-        command = [sys.executable, "-m", "pytest", "tests/labs", "-m", "2A", "-q", "-p", "no:cacheprovider"]
+        command = [sys.executable, "-m", "pytest", "tests/labs", "-m", part, "-q", "-p", "no:cacheprovider"]
         command += [f"--junitxml={results}", *arguments]
         began = time.perf_counter()
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
@@ -92,14 +98,31 @@ def main() -> None:
         rows.append(("no-op RPC, servers as processes", f"{processes / threads:.1f} × threads", "at most 6 ×"))
 
     def one_seed() -> None:
-        seconds = best(lambda: pytest_seconds("--seed", "1")[0])
-        rows.append(("pytest -m 2A, one seed: the tests' own time", f"{seconds:.2f} s", "at most 0.7 s"))
+        totals = {"threads": 0.0, "processes": 0.0}
+        for part, (title, limit) in PARTS.items():
+            for servers in totals:
+                seconds = best(
+                    lambda part=part, servers=servers: pytest_seconds(part, "--seed", "1", "--servers", servers)[0]
+                )  # type: ignore[misc]
+                totals[servers] += seconds
+                if servers == "threads":
+                    rows.append(
+                        (f"pytest -m {part}, {title}, one seed: the tests' own time", f"{seconds:.2f} s", limit)
+                    )
+        rows.append(("2A to 2D, one seed", f"{totals['threads']:.1f} s", "at most 8 s"))
+        rows.append(
+            (
+                "the same, servers as processes",
+                f"{totals['processes'] / totals['threads']:.1f} × threads",
+                "at most 5 ×",
+            )
+        )
 
     def many_seeds() -> None:
         rows.append(
             (
                 "pytest -m 2A --runs 100 -n 2 (300 runs)",
-                f"{pytest_seconds('--runs', '100', '-n', '2')[1]:.1f} s",
+                f"{pytest_seconds('2A', '--runs', '100', '-n', '2')[1]:.1f} s",
                 "at most 60 s",
             )
         )

@@ -120,11 +120,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Points by part: a test earns its own if all its runs passed."""
+    """Points by part (a test earns its own if all its runs passed), and how much virtual time that took."""
     passed: dict[tuple[str, str, int], bool] = {}
+    runs, seconds = 0, 0.0
     for outcome in ("passed", "failed", "error"):
         for result in terminalreporter.stats.get(outcome, ()):
             properties = dict(getattr(result, "user_properties", ()))
+            if result.when == "call" and "virtual_seconds" in properties:
+                runs += 1
+                seconds += float(properties["virtual_seconds"])
             if "points" in properties and (result.when == "call" or outcome == "error"):
                 test = (properties["part"], result.nodeid.partition("[")[0], int(properties["points"]))
                 passed[test] = passed.get(test, True) and outcome == "passed"
@@ -134,6 +138,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             earned = sum(test[2] for test, ok in tests.items() if ok)
             total = sum(test[2] for test in tests)
             terminalreporter.write_line(f"part {part}, {PARTS[part]}: {earned} of {total} points")
+    if runs:
+        terminalreporter.write_line(f"{runs} runs lived {seconds / 3600:.2f} virtual hours")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -210,6 +216,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
 def _keep_journals(item: pytest.Item, run: Run) -> None:
     item.user_properties.append(("seed", str(run.seed)))
     item.user_properties.append(("journal_hash", run.journal_hash))
+    item.user_properties.append(("virtual_seconds", f"{sum(cluster.now for cluster in run.clusters):.6f}"))
     folder = item.config.option.journal
     if folder is not None:
         for number, cluster in enumerate(run.clusters):

@@ -272,5 +272,5 @@ def test_probing_leaves_no_trace_in_the_run(monkeypatch):
         return run.journal_hash
 
     with_probe = journal_hash()
-    monkeypatch.setattr("tester.probe.VoteProbe.rival_that_wins", lambda *_: None)
+    monkeypatch.setattr("tester.probe.DurabilityProbe.rival_that_wins", lambda *_: None)
     assert journal_hash() == with_probe
