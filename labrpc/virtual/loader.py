@@ -32,7 +32,7 @@ from labrpc.virtual.sets import OrderedFrozenSet, OrderedSet, set_operators, sta
 if TYPE_CHECKING:
     from labrpc.virtual.host import Host
 
-__all__ = ["SERVER_PACKAGES", "CodeBundle", "Loader"]
+__all__ = ["SERVER_PACKAGES", "CodeBundle", "Loader", "warm"]
 
 SERVER_PACKAGES = ("raft", "kvraft")
 """The packages of a submission: loaded privately, with step points."""
@@ -352,6 +352,13 @@ def _stepped_function(host: Host) -> Any:
         return value
 
     return stepped
+
+
+def warm() -> None:
+    """Compiles what every host may need of the standard library, so that processes forked from this one need not."""
+    _host_dataclasses()
+    for name in stdlib.PRIVATE:
+        _library_code(name, instrumented=False)
 
 
 _dataclasses: ModuleType | None = None

@@ -24,7 +24,7 @@ import msgspec
 from labrpc.virtual import recursion
 from labrpc.virtual.frames import HostSettings, Step, StepFrame
 from labrpc.virtual.host import Host
-from labrpc.virtual.loader import CodeBundle
+from labrpc.virtual.loader import CodeBundle, warm
 
 __all__ = ["KILL_SIGNAL_NAMES", "main", "receive", "send"]
 
@@ -108,6 +108,7 @@ def main(descriptor: int) -> None:
     control = _Control(socket.socket(fileno=descriptor))
     bundles: dict[str, CodeBundle] = {}
     children: set[int] = set()
+    warm()
     gc.disable()
     gc.freeze()
     try:
