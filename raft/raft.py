@@ -166,7 +166,7 @@ class Raft:
         if len(self.peers) == 1:  # nobody's answer will say that the save is durable
             saved.result()
             with self.mu:
-                self._advance_commit_locked()
+                self._commit_locked(index)  # and no further: a later command's save may still be pending
         return result
 
     def get_state(self) -> tuple[int, bool]:
@@ -180,7 +180,7 @@ class Raft:
         A snapshot that is older than the latest one is ignored.
 
         Raises:
-            ValueError: `index` has not been applied here.
+            ValueError: `index` has not been handed to the service here.
         """
         with self.mu:
             if index > self.last_applied:
