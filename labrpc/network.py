@@ -55,11 +55,25 @@ class Counts:
 class _Link:
     """The random streams of one direction between two hosts, and how many messages it has carried."""
 
-    __slots__ = ("delay", "drop", "duplicate", "gap", "jitter", "notice", "number", "reorder")
+    __slots__ = (
+        "counts",
+        "delay",
+        "drop",
+        "duplicate",
+        "gap",
+        "is_between_servers",
+        "jitter",
+        "notice",
+        "number",
+        "reorder",
+    )
 
-    def __init__(self, streams: Streams, source: str, target: str) -> None:
+    def __init__(self, streams: Streams, source: str, target: str, counts: Counts) -> None:
         name = f"{source}->{target}"
         self.number = 0
+        self.counts = counts
+        """The target's."""
+        self.is_between_servers = not (source.startswith("c") or target.startswith("c"))
         self.jitter, self.drop, self.delay, self.reorder, self.gap, self.duplicate, self.notice = (
             streams.stream(f"{name}/{purpose}")
             for purpose in ("jitter", "drop", "delay", "reorder", "reorder-delay", "duplicate", "notice")
@@ -258,14 +272,14 @@ class Network:
         """Decides on one message of `size` bytes, and counts it."""
         link = self._links.get((source, target))
         if link is None:
-            link = self._links[source, target] = _Link(self._streams, source, target)
+            link = self._links[source, target] = _Link(self._streams, source, target, self.counts(target))
         number = link.number
         link.number = number + 1
-        if not is_reply and not (source.startswith("c") or target.startswith("c")):
-            self.total.rpcs += 1
-            self.counts(target).rpcs += 1
         self.total.bytes += size
-        self.counts(target).bytes += size
+        link.counts.bytes += size
+        if link.is_between_servers and not is_reply:
+            self.total.rpcs += 1
+            link.counts.rpcs += 1
 
         if self._faulty:
             reason = self._closed(source, target)

@@ -144,19 +144,21 @@ class LogInvariants:
         request, index = self._requests.pop(event.reply_to, (None, 0))
         if request is None or body.term != request.term or body.fields.get("success", True) is not True:
             return
+        match = self._terms[request.term].match_index
         if request.fields.get("entries"):
             self._check_saved(event.source, request)
         # A reply of its own design may say more than the message it answers asked.
-        own = [value for name, value in body.fields.items() if name != "term" and type(value) is int]
-        leadership = self._terms[request.term]
-        match = leadership.match_index
-        match[event.source] = max(match.get(event.source, 0), index, *own)
+        own = [value for name, value in body.fields.items() if type(value) is int and name != "term"]
+        acknowledged = max(index, *own) if own else index
+        if acknowledged <= match.get(event.source, -1):
+            return
+        match[event.source] = acknowledged
         needed = self._servers // 2  # beside the leader, who has all it sends
         if len(match) < needed:
             return
         on_majority = sorted(match.values(), reverse=True)[needed - 1]
         self._on_majority = max(self._on_majority, on_majority)
-        if on_majority >= leadership.first_own_index:
+        if on_majority >= self._terms[request.term].first_own_index:
             self._committed = max(self._committed, on_majority)
 
     def _check_saved(self, server: str, request: Record) -> None:

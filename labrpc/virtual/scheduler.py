@@ -161,7 +161,8 @@ class Scheduler:
                 self.current.cpu_steps += used
 
     def _arm(self) -> None:
-        self.left = self._budget = max(0, min(self._gap_steps, self._quantum_steps))
+        left = self._gap_steps if self._gap_steps < self._quantum_steps else self._quantum_steps
+        self.left = self._budget = left if left > 0 else 0
 
     def slow_step(self) -> None:
         """A step point at which something is due: a stall, the quantum's end, or the end of the host."""
