@@ -13,6 +13,7 @@ OTHER_PYTHONS := 3.12 3.13
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
 	@echo 'make lint    style and types only'
+	@echo 'make labs    the graded tests on the reference, 20 seeds of each'
 	@echo 'make bench   how fast it is, as a table'
 	@echo 'make pythons environments for the other supported Pythons that are found here; make test then uses them'
 	@echo 'make clean   remove what was installed and generated here'
@@ -27,6 +28,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+labs: $(READY)
+	$(BIN)/pytest tests/labs --runs 20 -n auto
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

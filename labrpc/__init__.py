@@ -10,12 +10,16 @@ Server code imports these names and nothing else from here:
 
 from labrpc.api import ClientEnd, annotate, rpc
 from labrpc.codec import CodecError, decode, encode, message
+from labrpc.disk_persister import DiskPersister
 from labrpc.errors import HarnessError, InvariantViolation, UsageError
 from labrpc.persister import MemoryPersister, Persister
+from labrpc.wal import DiskCorruption
 
 __all__ = [
     "ClientEnd",
     "CodecError",
+    "DiskCorruption",
+    "DiskPersister",
     "HarnessError",
     "InvariantViolation",
     "MemoryPersister",

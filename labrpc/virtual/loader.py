@@ -23,6 +23,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import labrpc
 from labrpc import context
 from labrpc.errors import UsageError
 from labrpc.virtual import stdlib
@@ -36,6 +37,8 @@ __all__ = ["SERVER_PACKAGES", "CodeBundle", "Loader", "warm"]
 
 SERVER_PACKAGES = ("raft", "kvraft")
 """The packages of a submission: loaded privately, with step points."""
+
+_SERVER_NAMES = ("ClientEnd", "CodecError", "Persister", "UsageError", "annotate", "decode", "encode", "message", "rpc")
 
 _SKIPPED_FOLDERS = {"__pycache__", "service"}  # kvraft/service runs on the real clock only
 
@@ -187,7 +190,7 @@ class Loader:
                 except ModuleNotFoundError as error:
                     if error.name != f"{full}.{child}":
                         raise
-            elif full in stdlib.OVERLAYS and hasattr(module, "__getattr__"):
+            elif (full in stdlib.OVERLAYS or full == "labrpc") and hasattr(module, "__getattr__"):
                 try:
                     module.__getattr__(child)  # it says what to use instead
                 except AttributeError as error:
@@ -219,6 +222,9 @@ class Loader:
             raise ModuleNotFoundError(f"No module named {full!r}", name=full)
         if full == "dataclasses":
             return _host_dataclasses()
+        if full == "labrpc":
+            self.modules[full] = lab = _server_labrpc()
+            return lab
         overlay = stdlib.overlay(full, self._host, self)
         if overlay is not None:
             self.modules[full] = overlay
@@ -307,6 +313,18 @@ def _absolute(name: str, globals: Any, level: int) -> str:
     if len(parts) < level or not package:
         raise ImportError("attempted relative import beyond top-level package")
     return f"{parts[0]}.{name}" if name else parts[0]
+
+
+def _server_labrpc() -> ModuleType:
+    """`labrpc` as code on a host sees it: without what reaches out of the host."""
+    module = ModuleType("labrpc")
+    module.__dict__.update({name: getattr(labrpc, name) for name in _SERVER_NAMES})
+
+    def advise(name: str) -> Any:
+        raise AttributeError(f"labrpc.{name} is not for code on a host; there are {', '.join(_SERVER_NAMES)}")
+
+    module.__dict__["__getattr__"] = advise
+    return module
 
 
 _library: dict[tuple[str, bool], ModuleCode] = {}

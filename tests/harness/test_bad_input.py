@@ -108,6 +108,7 @@ BOOTS = {
     "asyncio": ("import asyncio\n", "server code may not import asyncio"),
     "pickle": ("from pickle import dumps\n", "server code may not import pickle"),
     "labrpc's inside": ("import labrpc.virtual.host\n", "server code may not import labrpc.virtual.host"),
+    "a real disk": ("from labrpc import DiskPersister\n", "labrpc.DiskPersister is not for code on a host"),
     "a third party": ("import numpy\n", "server code may not import numpy"),
     "a module that is not there": ("import raft.nothing\n", "No module named 'raft.nothing'"),
     "a syntax error": ("class Server:\n    def\n", "SyntaxError"),
