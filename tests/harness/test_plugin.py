@@ -99,7 +99,7 @@ def test_a_failing_run_says_what_when_and_how_to_replay_it(run_pytest, double_vo
         "timeline:",
         "what happens",
         "stands for term",
-        "disconnect ",
+        "votes for",
     ):
         assert expected in text
     assert "tests/labs/test_2a_election.py:" in text
