@@ -104,12 +104,13 @@ def test_it_fits_the_terminal_and_needs_no_colour(width):
     cluster.one_leader()
     cluster.disconnect(0, 1, 2)
     cluster.one_leader()
-    plain = drawn(cluster.journal, width=width, last=10)
+    plain, whole = drawn(cluster.journal, width=width, last=10), drawn(cluster.journal, width=width, last=1000)
     run.close()
     assert max(map(len, plain.splitlines())) <= width
     assert "\x1b" not in plain
     assert "earlier rows" in plain
-    assert "leads term" in plain
+    assert "leads term" in whole
+    assert "earlier rows" not in whole
 
 
 def test_colour_adds_to_the_text_and_never_replaces_it():
