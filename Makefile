@@ -22,7 +22,7 @@ demo: $(READY)
 	$(BIN)/tester demo
 
 test: lint $(READY)
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest tests -n auto
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -16,8 +16,8 @@ from labrpc.journal import Annotated, Journal, Printed, Reported
 
 __all__ = ["JOURNAL_FILE", "first_difference", "journal_of_replay"]
 
-JOURNAL_FILE = "journal-{number}.bin"
-"""What --journal DIR writes, by the cluster's number in its run."""
+JOURNAL_FILE = "{test}-seed-{seed}-cluster-{number}.journal"
+"""What --journal DIR writes for each cluster of a run, for `labrpc.journal.Journal.read`."""
 
 _LIMIT_S = 600
 
@@ -58,10 +58,7 @@ def journal_of_replay(command: Sequence[str], root: Path) -> list[Journal]:
             arguments, cwd=root, env=environment, capture_output=True, text=True, timeout=_LIMIT_S, check=False
         )
         journals = []
-        for number in itertools.count():
-            path = Path(folder) / JOURNAL_FILE.format(number=number)
-            if not path.exists():
-                break
+        for path in sorted(Path(folder).glob("*.journal"), key=lambda path: int(path.stem.rpartition("-")[2])):
             with path.open("rb") as file:
                 journals.append(Journal.read(file))
         if not journals:

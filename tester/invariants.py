@@ -50,6 +50,10 @@ class RaftInvariants:
         """(candidate, term, voter) of votes in flight, by message number."""
         self._votes_won: dict[tuple[str, int], set[str]] = {}
         """(candidate, term) -> the servers whose votes have reached it."""
+        self._votes_granted: dict[tuple[str, int], set[str]] = {}
+        """(candidate, term) -> the servers that have sent it their votes."""
+        self._knows_all_votes = True
+        """False once servers have used messages other than the paper's, which may be votes too."""
 
     def observe(self, event: Any) -> None:
         """Takes in one event of the journal.
@@ -59,7 +63,9 @@ class RaftInvariants:
         """
         kind = type(event)
         if kind is Sent:
-            if event.method in _JUDGED:
+            if event.method.startswith("Raft.") and event.method not in _JUDGED:
+                self._knows_all_votes = False
+            elif event.method in _JUDGED:
                 body = message_body(event.payload)
                 if body is not None and type(body.fields.get("term")) is int:
                     self._on_message(event, body)
@@ -78,12 +84,17 @@ class RaftInvariants:
         method = event.method
         if event.reply_to:
             request = self._vote_requests.pop(event.reply_to, None)
+            if request is not None and "vote_granted" not in body.fields:
+                self._knows_all_votes = False
             if request is not None and body.fields.get("vote_granted") is True:
+                self._votes_granted.setdefault((event.target, request.term), set()).add(event.source)
                 self._votes_sent[event.message] = (event.target, request.term, event.source)
                 self._check_vote(event.source, request.term, request.candidate_id)
                 self._check_vote_saved(event.source, request)
         elif method == "Raft.request_vote":
             understood = body.fields.keys() >= _VOTE_FIELDS and type(body.candidate_id) is int
+            if not understood or "pre_vote" in body.fields:
+                self._knows_all_votes = False
             if understood and not body.fields.get("pre_vote"):
                 self._vote_requests[event.message] = body
                 # A candidate votes for itself before it asks others (§5.2).
@@ -125,9 +136,18 @@ class RaftInvariants:
         leader = self._leaders.get(term)
         if leader is None:
             self._leaders[term] = server
+            self._check_majority(server, term)
             self._check_leader_saved(server, term)
         elif leader != server:
             self._violation(f"servers {leader} and {server} both lead term {term} (§5.2: at most one leader per term)")
+
+    def _check_majority(self, server: str, term: int) -> None:
+        votes = len(self._votes_granted.get((server, term), set()) | {server})
+        if self._knows_all_votes and votes <= self._servers // 2:
+            self._violation(
+                f"server {server} leads term {term} with {votes} of {self._servers} votes "
+                "(§5.2: a candidate becomes leader by the votes of a majority)"
+            )
 
     def _check_leader_saved(self, server: str, term: int) -> None:
         """A leader that needed its own vote must have saved it: else, after a crash, it may elect another too."""

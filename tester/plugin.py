@@ -11,6 +11,7 @@ editors and xdist collect the same ids each time.
 
 from __future__ import annotations
 
+import os
 import secrets
 import shlex
 import signal
@@ -137,9 +138,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if tests:
             earned = sum(test[2] for test, ok in tests.items() if ok)
             total = sum(test[2] for test in tests)
-            terminalreporter.write_line(f"part {part}, {PARTS[part]}: {earned} of {total} points")
+            which = "1 test" if len(tests) == 1 else f"{len(tests)} tests"
+            terminalreporter.write_line(f"part {part}, {PARTS[part]}: {earned} of {total} points in {which}")
     if runs:
-        terminalreporter.write_line(f"{runs} runs lived {seconds / 3600:.2f} virtual hours")
+        lived = f"{seconds / 3600:.2f} virtual hours" if seconds >= 360 else f"{seconds:.1f} virtual seconds"
+        terminalreporter.write_line(f"{runs} {'run' if runs == 1 else 'runs'} lived {lived}")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -219,13 +222,15 @@ def _keep_journals(item: pytest.Item, run: Run) -> None:
     item.user_properties.append(("virtual_seconds", f"{sum(cluster.now for cluster in run.clusters):.6f}"))
     folder = item.config.option.journal
     if folder is not None:
+        test = item.name.partition("[")[0]
         for number, cluster in enumerate(run.clusters):
-            with (Path(folder) / determinism.JOURNAL_FILE.format(number=number)).open("wb") as file:
+            name = determinism.JOURNAL_FILE.format(test=test, seed=run.seed, number=number)
+            with (Path(folder) / name).open("wb") as file:
                 cluster.journal.write(file)
 
 
 def _check_determinism(item: pytest.Item, run: Run) -> None:
-    again = determinism.journal_of_replay(_arguments(item, run), item.config.rootpath)
+    again = determinism.journal_of_replay(_arguments(item, run, item.config.rootpath), item.config.rootpath)
     for cluster, journal in zip(run.clusters, again, strict=False):
         difference = determinism.first_difference(cluster.journal, journal)
         if difference:
@@ -234,18 +239,18 @@ def _check_determinism(item: pytest.Item, run: Run) -> None:
         raise AssertionError(f"seed {run.seed} made {len(run.clusters)} clusters, and {len(again)} the second time")
 
 
-def _arguments(item: pytest.Item, run: Run) -> list[str]:
-    """What to give pytest to have this run again."""
-    test = item.nodeid.partition("[")[0]
+def _arguments(item: pytest.Item, run: Run, folder: Path) -> list[str]:
+    """What to give pytest, in `folder`, to have this run again."""
+    name = item.nodeid.partition("::")[2]
     fixed = getattr(item, "callspec", None)
-    if fixed is not None and set(fixed.params) - {"run_number"}:
-        test = item.nodeid
-    arguments = [test, "--seed", str(run.seed)]
+    if fixed is None or set(fixed.params) == {"run_number"}:
+        name = name.partition("[")[0]
+    arguments = [f"{os.path.relpath(item.path, folder)}::{name}", "--seed", str(run.seed)]
     options = run.options
     if options.servers != "threads":
         arguments += ["--servers", options.servers]
     if options.solution is not None:
-        arguments += ["--solution", str(options.solution)]
+        arguments += ["--solution", os.path.relpath(options.solution, folder)]
     if not options.stalls:
         arguments += ["--stalls", "off"]
     return arguments
@@ -261,7 +266,10 @@ def pytest_runtest_makereport(
         return result
     error = call.excinfo.value
     place = _place(item, call.excinfo)
-    replay = "pytest " + shlex.join(_arguments(item, run))
+    arguments = _arguments(item, run, item.config.invocation_params.dir)
+    if item.config.option.check_determinism:
+        arguments.append("--check-determinism")
+    replay = "pytest " + shlex.join(arguments)
     text = report.failure_text(run, error, test=item.name, place=place, replay=replay, colour=_colour(item.config))
     if not isinstance(error, AssertionError):  # the harness's fault, or the test's own: the stack matters
         text += "\n" + "".join(traceback.format_exception(error))

@@ -82,10 +82,11 @@ class RaftCluster(Cluster):
         for index in self._reachable():
             state = self.server(index).get_state()
             if state is not None and state[1]:
-                others = _and([i for i in self._reachable() if i != index]) or "nobody"
+                others = [i for i in self._reachable() if i != index]
+                reached = f"only {_and(others)}" if others else "no other server"
                 raise AssertionError(
-                    f"server {index} leads term {state[0]}, but it reaches only {others} of {self.n} servers "
-                    "(§5.2: a leader needs the votes of a majority)"
+                    f"server {index} leads term {state[0]}, but it reaches {reached} of {self.n} "
+                    f"(§5.2: a leader needs the votes of a majority) at {self.now:.3f} s"
                 )
 
     def agreed_term(self) -> int:

@@ -48,6 +48,8 @@ def failure_text(run: Run, error: BaseException, *, test: str, place: str, repla
     console.print(Text(verdict(error), style="bold red"), soft_wrap=True)
     for line in str(error).strip().splitlines()[1:]:
         console.print(Text(line), soft_wrap=True)
+    for warning in run.warnings:
+        console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
     console.print()
     facts = [("test", f"{test} at {place}"), ("seed", str(run.seed))]
     if run.clusters:
@@ -58,17 +60,13 @@ def failure_text(run: Run, error: BaseException, *, test: str, place: str, repla
         console.print(f"[bold]{title:>12}[/]  {escape(text)}")
     console.print(f"[bold]{'replay':>12}[/]  ", Text(replay, style="bold"), sep="", soft_wrap=True)
     if isinstance(error, CodeFault) and error.detail:
-        _section(console, "where it happened")
+        _section(console, f"where it happened: {str(error).partition(':')[0]}")
         console.print(Text(error.detail), soft_wrap=True)
     if run.clusters:
         events = list(deque(run.clusters[-1].journal, maxlen=200_000))
-        _section(
-            console, "timeline: each server's role (F follower, C candidate, L leader, - down, x cut off) and term"
-        )
+        _section(console, "timeline: role (F follower C candidate L leader - down x cut off) and term")
         console.print(terminal.render(events))
         _print_output(console, events)
-    for warning in run.warnings:
-        console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
     return out.getvalue().rstrip() + "\n"
 
 

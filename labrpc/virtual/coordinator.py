@@ -288,6 +288,7 @@ class Coordinator:
         self.network = network or Network(streams)
         self.disturbance = disturbance or Disturbance(streams)
         self.warnings: list[str] = []
+        self._warned: set[str] = set()
         self.events = 0
         """Events processed so far."""
         self.on_apply: Callable[[str, Any], None] | None = None
@@ -814,7 +815,10 @@ class Coordinator:
         place = f" at {effect.site}" if effect.site else ""
         text = f"{host_title(node.name)}: {effect.text}{place}"
         if effect.kind in WARNINGS:
-            self.warnings.append(text)
+            place = f"{effect.kind} {effect.site}"
+            if place not in self._warned:  # the same line of code warns on every server
+                self._warned.add(place)
+                self.warnings.append(text)
         else:
             self._fail(CodeFault(text, effect.detail))
 

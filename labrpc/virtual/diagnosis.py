@@ -70,22 +70,24 @@ def overdue_acquire(host: Host, lock: Any) -> None:
     if lock.is_signal:
         return
     me, owner = host.current, lock.owner
-    held = f", held by {thread_name(owner)} at {where(host, owner)}" if owner is not None else ""
+    held = f", held by {thread_name(owner)} (in {where(host, owner)})" if owner is not None else ""
     text = f"thread {thread_name(me)} has waited {LOCK_WAIT_LIMIT_NS / 1e9:g} s for {lock_name(host, lock)}{held}"
     host.report("deadlock", text, where(host, me), describe_threads(host))
 
 
 def describe_threads(host: Host) -> str:
     """Every thread of the host: its stack (the code under test's part), what it waits for, who holds that."""
-    blocks = []
+    blocks: dict[str, int] = {}
     for thread in host.threads.values():
         stack = [
             f"    {_site(host, frame)} in {frame.f_code.co_name}: "
             f"{linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()}"
             for frame in _server_frames(host, thread)
         ]
-        blocks.append("\n".join([f"  {thread_name(thread)} {_state(host, thread)}", *stack]))
-    return "\n".join(blocks) if blocks else "  no threads"
+        block = "\n".join([f"  {thread_name(thread)} {_state(host, thread)}", *stack])
+        blocks[block] = blocks.get(block, 0) + 1
+    shown = [block if times == 1 else f"{block}\n    … and {times - 1} more like it" for block, times in blocks.items()]
+    return "\n".join(shown) or "  no threads"
 
 
 def where(host: Host, thread: GreenThread | None) -> str:

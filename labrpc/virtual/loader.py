@@ -15,6 +15,7 @@ import builtins
 import functools
 import importlib
 import importlib.util
+import linecache
 import marshal
 import operator
 import sys
@@ -243,7 +244,7 @@ class Loader:
     def _execute(self, full: str, source: ModuleCode) -> ModuleType:
         if source.code is None:
             text, line = source.error or ("", 0)
-            raise SyntaxError(text, (source.path, line, None, None))
+            raise SyntaxError(text, (source.path, line, None, linecache.getline(source.path, line)))
         module = ModuleType(full)
         namespace = module.__dict__
         instrumented = source.is_server or self._is_private(full)

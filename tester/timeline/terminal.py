@@ -37,6 +37,9 @@ from labrpc.journal import (
 
 __all__ = ["Row", "render", "rows_of"]
 
+_MOST_PRINTED = 48
+"""Characters of a printed line that are shown here; the report has them all below."""
+
 _ROLE_STYLE = {"F": "cyan", "C": "yellow", "L": "green", "-": "dim"}
 
 
@@ -121,7 +124,7 @@ class _Reader:
             case Controlled(at=at, host=host, name=name) if name not in ("get_state",):
                 self.add(at, host, f"test: {name}()")
             case Printed(at=at, host=host, text=text):
-                self.add(at, host, f"» {text}")
+                self.add(at, host, f"» {text if len(text) <= _MOST_PRINTED else text[: _MOST_PRINTED - 1] + '…'}")
             case Annotated(at=at, host=host, tag=tag, text=text):
                 self.add(at, host, f"[{tag}] {text}")
             case Reported(at=at, host=host, text=text):

@@ -23,10 +23,12 @@ class Wire:
 
     now = 3_214_000_000
 
-    def __init__(self, servers: int = 5, *, saved: bool = True) -> None:
+    def __init__(self, servers: int = 5, *, saved: bool = True, paper_only: bool = False) -> None:
         self.saved = saved
         self.count = 0
         self.rules = RaftInvariants(self, self, servers)  # type: ignore[arg-type]
+        if not paper_only:  # most tests make leaders without the votes they need
+            self.send(0, 1, "vote_in_another_way", "Ballot", term=1)
 
     def fail(self, error: BaseException) -> None:
         raise error
@@ -102,6 +104,26 @@ def test_a_leader_that_has_not_saved_its_own_vote_is_named():
     wire.ask_vote(0, 1, 7)
     with pytest.raises(InvariantViolation, match="server 0 leads term 7 without having saved its vote for itself"):
         wire.append(0, 1, 7)
+
+
+def test_a_leader_without_a_majority_is_named():
+    wire = Wire(paper_only=True)
+    wire.answer_vote(wire.ask_vote(0, 1, 7), 1, 0, 7)
+    wire.answer_vote(wire.ask_vote(0, 2, 7), 2, 0, 7, granted=False)
+    with pytest.raises(InvariantViolation, match=r"server 0 leads term 7 with 2 of 5 votes \(§5\.2"):
+        wire.append(0, 1, 7)
+
+
+def test_a_leader_that_asked_nobody_is_named():
+    with pytest.raises(InvariantViolation, match=r"server 0 leads term 7 with 1 of 3 votes"):
+        Wire(3, paper_only=True).append(0, 1, 7)
+
+
+def test_a_leader_with_a_majority_of_votes_is_fine():
+    wire = Wire(paper_only=True)
+    for voter in (1, 2):
+        wire.answer_vote(wire.ask_vote(0, voter, 7), voter, 0, 7)
+    wire.append(0, 1, 7)
 
 
 def repeated_answer(wire: Wire) -> None:
@@ -238,7 +260,7 @@ def test_answering_while_the_disk_still_writes_is_caught(tmp_path):
         ("double-vote", "at most one vote per term"),
         ("vote-not-saved", "answered before it had saved"),
         ("candidacy-not-saved", "without having saved its vote for itself"),
-        ("leader-by-plurality", "at most one leader"),
+        ("leader-by-plurality", "by the votes of a majority"),
     ],
 )
 def test_mutants_are_caught_by_name(tmp_path, world, mutant, expected):
