@@ -107,7 +107,7 @@ def test_a_failing_run_says_what_when_and_how_to_replay_it(run_pytest, double_vo
 
     replay = re.search(r"replay  pytest (.+)", text)
     assert replay is not None
-    again = run_pytest(*shlex.split(replay.group(1))[1:], tests=str(ROOT / shlex.split(replay.group(1))[0]))
+    again = run_pytest(*shlex.split(replay.group(1))[1:], tests=shlex.split(replay.group(1))[0])
     assert again.ret == 1
     assert verdict.group(0) in again.stdout.str()
     assert re.search(r"hash (\w+)", text).group(1) == re.search(r"hash (\w+)", again.stdout.str()).group(1)  # type: ignore[union-attr]
