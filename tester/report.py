@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.rule import Rule
 from rich.text import Text
 
-from labrpc.journal import Printed, Reported
+from labrpc.journal import Printed
 from labrpc.virtual.coordinator import CodeFault
 from tester.run import Run
 from tester.timeline import terminal
@@ -71,8 +71,7 @@ def failure_text(run: Run, error: BaseException, *, test: str, place: str, repla
 
 
 def _print_output(console: Console, events: list[Any]) -> None:
-    lines = [event for event in events if isinstance(event, (Printed, Reported))]
-    printed = [event for event in lines if isinstance(event, Printed)]
+    printed = [event for event in events if isinstance(event, Printed)]
     if not printed:
         return
     shown = printed[-_OUTPUT_LINES:]

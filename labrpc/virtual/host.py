@@ -114,7 +114,7 @@ class Host(Scheduler):
 
     def _run_program(self, program: str) -> None:
         try:
-            module = self.loader.program(program)
+            module = self.loader.import_module(program)
             controls = module.boot(self)
         except (Exception, SystemExit) as error:
             self.report(

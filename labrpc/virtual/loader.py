@@ -150,10 +150,6 @@ class Loader:
             "sum": _sum,
         }
 
-    def program(self, name: str) -> ModuleType:
-        """The program module `name`, executed for this host."""
-        return self.import_module(name)
-
     def import_module(self, name: str) -> ModuleType:
         """Module `name` as trusted code on this host sees it."""
         return self._get(name, trusted=True)

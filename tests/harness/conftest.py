@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from labrpc.streams import Streams
-from labrpc.virtual.coordinator import Disturbance
+from labrpc.virtual.disturbance import Disturbance
 from tester.cluster import Cluster
 from tester.run import Options, Run
 
