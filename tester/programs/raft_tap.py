@@ -1,0 +1,53 @@
+"""For services that build their own Raft: shows it to the program, and the judge what it puts into `apply_ch`."""
+
+from __future__ import annotations
+
+import functools
+import queue
+from collections.abc import Sequence
+from typing import Any
+
+from labrpc import ClientEnd, Persister, UsageError
+from labrpc.program import ProgramHost
+from raft import Raft
+
+__all__ = ["RaftTap"]
+
+
+class RaftTap:
+    """Put in place before the service is built. The class `Raft` is this incarnation's own, so changing it is safe.
+
+    Args:
+        host: where the service runs.
+    """
+
+    def __init__(self, host: ProgramHost) -> None:
+        self._raft: Raft | None = None
+        construct = Raft.__init__
+
+        @functools.wraps(construct)
+        def observed(
+            raft: Raft, peers: Sequence[ClientEnd], me: int, persister: Persister, apply_ch: queue.Queue[Any]
+        ) -> None:
+            self._raft = raft
+            put: Any = apply_ch._put  # the queue calls it with its mutex held: the judge sees the queue's own order
+
+            def reported(message: Any) -> None:
+                put(message)
+                host.apply(message)
+
+            apply_ch._put = reported  # type: ignore[method-assign]
+            construct(raft, peers, me, persister, apply_ch)
+
+        Raft.__init__ = observed  # type: ignore[method-assign]
+
+    @property
+    def raft(self) -> Raft:
+        """The Raft that the service has built.
+
+        Raises:
+            UsageError: it has built none.
+        """
+        if self._raft is None:
+            raise UsageError("the service has built no raft.Raft; build it in the constructor")
+        return self._raft
