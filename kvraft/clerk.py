@@ -1,6 +1,6 @@
 """A client of the key/value service: asks until a server answers, and says when it cannot know.
 
-    get, put --> the server that led last --no answer, or no leader--> the next one --> ...
+    get, put --> the server that led last --no answer twice, or no leader--> the next one --> ...
 
 An answer may be lost after the put took effect. Sending the put again is safe, for it names its version; but if the
 second attempt finds another version, that may be the work of the first. Then the honest result is `Err.MAYBE`.
@@ -61,14 +61,19 @@ class Clerk:
 
     def _ask(self, method: str, args: Any) -> tuple[Any, int]:
         """A reply of a server that leads, and how many times the request was sent for it."""
-        attempts = refusals = 0
+        attempts = silences = refusals = 0
         while True:
             attempts += 1
             reply = self.servers[self.leader].call(method, args, timeout=CALL_TIMEOUT)
-            if reply is not None and reply.err is not Err.WRONG_LEADER:
+            if reply is None:
+                silences += 1
+                if silences % 2 == 1:
+                    continue  # one message may be lost on the way to a leader that is well
+            elif reply.err is not Err.WRONG_LEADER:
                 return reply, attempts
-            self.leader = (self.leader + 1) % len(self.servers)
-            if reply is not None:
+            else:
+                silences = 0
                 refusals += 1
                 if refusals % len(self.servers) == 0:
                     time.sleep(RETRY_INTERVAL)
+            self.leader = (self.leader + 1) % len(self.servers)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -44,13 +45,23 @@ class CodecError(UsageError):
 class WireType:
     """What the codec knows of one registered class."""
 
-    __slots__ = ("cls", "fields", "is_enum", "name", "values")
+    __slots__ = ("as_map", "cls", "fields", "is_enum", "name", "values")
 
     def __init__(self, cls: type, name: str, fields: tuple[str, ...]) -> None:
         self.cls, self.name, self.fields = cls, name, fields
         self.is_enum = issubclass(cls, enum.Enum)
-        self.values: Callable[[Any], tuple[Any, ...]] | None = attrgetter(*fields) if len(fields) > 1 else None
-        """All fields of an instance at once, where there are several."""
+        self.values: Callable[[Any], tuple[Any, ...]] = (
+            attrgetter(*fields) if len(fields) > 1 else lambda value: tuple(getattr(value, f) for f in fields)
+        )
+        """All fields of an instance, in order."""
+        self.as_map = _map_type(fields)
+        """Of these values: what is encoded as the map from field to value."""
+
+
+@functools.cache  # by name: every server that boots registers the same messages anew
+def _map_type(fields: tuple[str, ...]) -> Callable[..., msgspec.Struct]:
+    """As `dict(zip(fields, values))` to the encoder, in a quarter of the time: entries are most of what is encoded."""
+    return msgspec.defstruct("Map", fields)
 
 
 class Registry:
@@ -211,19 +222,20 @@ def _plain(value: Any, levels: int) -> Any:
         raise _TooDeep
     levels -= 1
     if kind is list:
+        if _NATIVE.issuperset(map(type, value)):  # a log of encoded entries is thousands of them, at every save
+            return value
         return [_plain(item, levels) for item in value]
     wire = getattr(kind, "__wire__", None)
     if wire is not None and wire.cls is kind:
         if wire.is_enum:
             return Ext(_ENUM, _encoder.encode([wire.name, value.name]))
-        if wire.values is not None:  # most messages, log entries above all, hold only what MessagePack has
-            values = wire.values(value)
-            if _MOSTLY_NATIVE.issuperset(map(type, values)):
-                try:
-                    return Ext(_MESSAGE, _encoder.encode([wire.name, dict(zip(wire.fields, values, strict=True))]))
-                except OverflowError:
-                    pass  # a big int: it needs wrapping
-        return Ext(_MESSAGE, _encoder.encode([wire.name, {f: _plain(getattr(value, f), levels) for f in wire.fields}]))
+        values = wire.values(value)
+        if _MOSTLY_NATIVE.issuperset(map(type, values)):  # most messages, log entries above all: nothing to wrap
+            try:
+                return Ext(_MESSAGE, _encoder.encode((wire.name, wire.as_map(*values))))
+            except OverflowError:
+                pass  # but for a big int
+        return Ext(_MESSAGE, _encoder.encode((wire.name, wire.as_map(*[_plain(item, levels) for item in values]))))
     if kind is tuple:
         return Ext(_TUPLE, _encoder.encode([_plain(item, levels) for item in value]))
     if kind is Record:

@@ -2,7 +2,8 @@
 
     Applied events --observe--> per server: index -> command      (read by tests: how many have index 7?)
 
-An incarnation starts anew: what it has applied counts from its own first command or snapshot on.
+An incarnation starts anew: what it has applied counts from its own first command or snapshot on. Where snapshots are
+opaque (a service's own state, not the list of commands), only their place in the order is judged.
 """
 
 from __future__ import annotations
@@ -22,13 +23,18 @@ class AppliedLogs:
 
     Args:
         coordinator: the run; a violation ends it.
+        opaque_snapshots: whether snapshots are something else than encoded (index, commands).
     """
 
-    def __init__(self, coordinator: Coordinator) -> None:
+    def __init__(self, coordinator: Coordinator, *, opaque_snapshots: bool = False) -> None:
         self._coordinator = coordinator
+        self._opaque = opaque_snapshots
         self._logs: dict[str, dict[int, Any]] = {}
         """server -> index -> command, as its present incarnation has applied them."""
         self._last: dict[str, int] = {}
+        """server -> the highest index it has applied; not there while it has started from an opaque snapshot only."""
+        self._highest = 0
+        """The highest index that any server has applied as a command."""
         self._agreed: dict[int, tuple[bytes, str]] = {}
         """index -> (encoded command, the server that applied it first)."""
 
@@ -61,12 +67,16 @@ class AppliedLogs:
                 self._on_command(event.host, message.command_index, message.command)
         elif kind is Booted:
             self._logs[event.host] = {}
-            self._last[event.host] = 0
+            if self._opaque and event.snapshot_size:
+                self._last.pop(event.host, None)
+            else:
+                self._last[event.host] = 0
         elif kind is Stopped:
             self._logs.pop(event.host, None)
 
     def _on_command(self, server: str, index: int, command: Any) -> None:
-        expected = self._last.get(server, 0) + 1
+        # After a restart from an opaque snapshot, of an index unknown to the judge, any committed index may be next.
+        expected = self._last.get(server, min(index, self._highest + 1) - 1) + 1
         if index != expected:
             self._violation(
                 f"server {server} applied index {index} when index {expected} was next "
@@ -74,6 +84,7 @@ class AppliedLogs:
             )
         self._agree(server, index, command)
         self._last[server] = index
+        self._highest = max(self._highest, index)
         self._logs.setdefault(server, {})[index] = command
 
     def _on_snapshot(self, server: str, message: Record) -> None:
@@ -84,10 +95,11 @@ class AppliedLogs:
                 f"server {server} applied a snapshot of index {index} after it had applied index {last} "
                 "(§7: a snapshot must not take the state back)"
             )
-        log = self._logs.setdefault(server, {})
-        for position, command in enumerate(self._commands(server, index, message.snapshot), start=1):
-            self._agree(server, position, command)
-            log[position] = command
+        if not self._opaque:
+            log = self._logs.setdefault(server, {})
+            for position, command in enumerate(self._commands(server, index, message.snapshot), start=1):
+                self._agree(server, position, command)
+                log[position] = command
         self._last[server] = index
 
     def _commands(self, server: str, index: int, snapshot: bytes) -> list[Any]:

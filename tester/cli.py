@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from labrpc.errors import HarnessError, UsageError
-from tester import demo
+from tester import check_history, demo
 
 __all__ = ["main"]
 
@@ -37,6 +38,48 @@ def demo_command(
 ) -> None:
     """Run part 2A on many seeds, then catch a broken Raft, name its mistake, and replay it."""
     raise typer.Exit(demo.demonstrate(Console(highlight=False), runs=runs, mutant_name=mutant))
+
+
+@app.command("check-history", epilog="Exit codes: 0 linearizable, 1 not, 2 no verdict or a mistake of yours, 3 ours.")
+def check_history_command(
+    file: Annotated[str, typer.Argument(help="The history; - is stdin.", show_default=False)],
+    model: Annotated[
+        str | None,
+        typer.Option(help="What it is a history of: kv, register, cas-register or string-kv.", show_default="its own"),
+    ] = None,
+    file_format: Annotated[
+        str, typer.Option("--format", help="jsonl: raftlab's histories; edn: Jepsen's, and its logs; auto: either.")
+    ] = "auto",
+    timeout: Annotated[float, typer.Option(help="Seconds after which to give up; 0: never.")] = 60.0,
+    html: Annotated[
+        Path | None, typer.Option(help="Draw the history, as one HTML page, into this file.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON, for programs.")] = False,
+) -> None:
+    """Check whether a recorded history is linearizable.
+
+    A history says who asked what, when, and what came back. Two lines of one, after its head:
+
+    {"format": "raftlab-history", "version": 1, "model": "register"}
+
+    {"client": 0, "call": 100, "return": 250, "input": {"op": "write", "value": 3}, "output": {}}
+
+    {"client": 1, "call": 300, "return": null, "input": {"op": "read"}, "output": null}
+
+    For example: tester check-history jepsen.log --model cas-register --html history.html
+    """
+    raise typer.Exit(
+        check_history.check_history(
+            Console(highlight=False),
+            Console(stderr=True, highlight=False),
+            file=file,
+            model_name=model,
+            file_format=file_format,
+            timeout=timeout,
+            html=html,
+            as_json=as_json,
+        )
+    )
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ editors and xdist collect the same ids each time.
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import shlex
@@ -29,6 +30,7 @@ from tester import determinism, interrupts, report
 from tester.parts import PARTS
 from tester.raft_cluster import RaftCluster
 from tester.run import CLOCKS, SERVERS, Options, Run, parse_seed
+from tester.service_cluster import KVCluster, ReplicatedKVCluster, RSMCluster
 
 __all__ = ["LabWarning"]
 
@@ -175,10 +177,25 @@ def lab_run(request: pytest.FixtureRequest, run_number: int) -> Iterator[Run]:
 def raft_cluster(lab_run: Run) -> Any:
     """Builds a Raft cluster: `raft_cluster(servers=3, reliable=True)`."""
 
-    def build(servers: int, **options: Any) -> RaftCluster:
-        return RaftCluster(lab_run, servers, **options)
+    return functools.partial(RaftCluster, lab_run)
 
-    return build
+
+@pytest.fixture
+def kv_cluster(lab_run: Run) -> Any:
+    """Builds one key/value server and room for clients: `kv_cluster(reliable=True)`."""
+    return functools.partial(KVCluster, lab_run)
+
+
+@pytest.fixture
+def rsm_cluster(lab_run: Run) -> Any:
+    """Builds a replicated counter: `rsm_cluster(servers=3, max_raft_state=-1)`."""
+    return functools.partial(RSMCluster, lab_run)
+
+
+@pytest.fixture
+def replicated_kv_cluster(lab_run: Run) -> Any:
+    """Builds the replicated key/value service: `replicated_kv_cluster(servers=5, max_raft_state=-1)`."""
+    return functools.partial(ReplicatedKVCluster, lab_run)
 
 
 # ------------------------------------------------------------------ running

@@ -38,14 +38,26 @@ class RaftServer(Server):
 
 
 class RaftCluster(Cluster):
-    """Raft servers 0 to n-1, judged by the invariants from their first message on."""
+    """Raft servers 0 to n-1, judged by the invariants from their first message on.
+
+    Args:
+        opaque_snapshots: whether the program's snapshots are its own affair; see `AppliedLogs`.
+    """
 
     server_class = RaftServer
 
-    def __init__(self, run: Run, servers: int, *, program: str = "tester.programs.raft_server", **options: Any) -> None:
+    def __init__(
+        self,
+        run: Run,
+        servers: int,
+        *,
+        program: str = "tester.programs.raft_server",
+        opaque_snapshots: bool = False,
+        **options: Any,
+    ) -> None:
         super().__init__(run, servers, program=program, **options)
         probe = DurabilityProbe(self.machines, self.coordinator, program, servers)
-        self.applied = AppliedLogs(self.coordinator)
+        self.applied = AppliedLogs(self.coordinator, opaque_snapshots=opaque_snapshots)
         rules = RaftInvariants(self.coordinator, probe, servers), LogInvariants(self.coordinator, probe, servers)
         self.journal.listeners += [*(rule.observe for rule in rules), self.applied.observe]
         self.start_all()

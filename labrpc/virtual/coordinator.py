@@ -193,10 +193,10 @@ class _Rpc:
 
 
 class _PendingControl:
-    __slots__ = ("name", "node", "task", "wait")
+    __slots__ = ("limit_ns", "name", "node", "task", "wait")
 
-    def __init__(self, task: HarnessTask, wait: int, node: _Node, name: str) -> None:
-        self.task, self.wait, self.node, self.name = task, wait, node, name
+    def __init__(self, task: HarnessTask, wait: int, node: _Node, name: str, limit_ns: int) -> None:
+        self.task, self.wait, self.node, self.name, self.limit_ns = task, wait, node, name, limit_ns
 
 
 _BATCHES_TO_COLLECT = 32
@@ -529,13 +529,13 @@ class Coordinator:
 
     # -------------------------------------------------------------- control calls
 
-    def control(self, name: str, function: str, *args: Any) -> Any:
+    def control(self, name: str, function: str, *args: Any, limit_ns: int = CONTROL_LIMIT_NS) -> Any:
         """Calls control `function` of host `name` and waits for what it returns (messages come as Records).
 
         Returns None when the host is down or goes down meanwhile.
 
         Raises:
-            CodeFault: it did not answer within `CONTROL_LIMIT_NS`; the text names the thread that blocks.
+            CodeFault: it did not answer within `limit_ns`; the text names the thread that blocks.
         """
         task, wait = self._begin_wait()
         node = self._nodes.get(name)
@@ -544,10 +544,10 @@ class Coordinator:
         self._control_count += 1
         number = self._control_count
         payload = encode(args)
-        self._controls[number] = _PendingControl(task, wait, node, function)
+        self._controls[number] = _PendingControl(task, wait, node, function, limit_ns)
         self.journal.append(Controlled(self.now, name, number, function, payload))
         self._push(self.now, self._deliver, node, frames.Control(number, function, payload))
-        self._push(self.now + CONTROL_LIMIT_NS, self._control_overdue, number)
+        self._push(self.now + limit_ns, self._control_overdue, number)
         return self._wait()
 
     def _control_overdue(self, number: int) -> None:
@@ -557,13 +557,13 @@ class Coordinator:
 
         def fail(report: frames.Report) -> None:
             text = (
-                f"server {pending.node.name} did not answer {pending.name}() within "
-                f"{CONTROL_LIMIT_NS // 1_000_000_000} s: {_blocked_line(report.detail, pending.name)}"
+                f"{host_title(pending.node.name)} did not answer {pending.name}() within "
+                f"{pending.limit_ns / 1e9:g} s: {_blocked_line(report.detail, pending.name)}"
             )
             self._fail(CodeFault(text, report.detail))
 
         if pending.node.paused:
-            self._fail(CodeFault(f"server {pending.node.name} is paused and cannot answer {pending.name}()"))
+            self._fail(CodeFault(f"{host_title(pending.node.name)} is paused and cannot answer {pending.name}()"))
         self._ask_for_threads(pending.node, fail)
 
     # -------------------------------------------------------------- the loop

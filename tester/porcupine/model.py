@@ -10,11 +10,26 @@ The names are those of the Go library porcupine (github.com/anishathalye/porcupi
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-__all__ = ["CheckResult", "Event", "EventKind", "Model", "NondeterministicModel", "Operation"]
+if TYPE_CHECKING:
+    from tester.porcupine.timeline import Timeline
+
+__all__ = [
+    "ANY_STATE",
+    "CheckResult",
+    "Decision",
+    "Event",
+    "EventKind",
+    "Finding",
+    "Foresight",
+    "Model",
+    "NondeterministicModel",
+    "Operation",
+    "Traits",
+]
 
 Time: TypeAlias = int | float
 """Any clock's numbers, one clock a history; never NaN."""
@@ -72,6 +87,80 @@ class Event:
     client_id: Hashable = 0
 
 
+class _AnyState:
+    def __repr__(self) -> str:
+        return "ANY_STATE"
+
+
+ANY_STATE: Final = _AnyState()
+"""In `Traits`: no one state in particular."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What holds of an operation in every state, so that a search need not try: all of it is optional, none of it may
+    be wrong. A wrong trait makes wrong verdicts.
+
+    Attributes:
+        observer: it changes no state in which it is possible, such as a read, or a put that was refused. (That it
+            leaves the present state alone is not enough: a write of 1 does so in state 1.)
+        total: it is possible in every state.
+        blind: it is total, and the state after it is the same whatever was before, such as a write.
+        only_in: the one state in which it is possible; if it is possible in none, leave this alone.
+        changes_in: the only `Model.aspect` of a state, by default the state itself, in which it changes the state.
+            In others it is impossible; if it is total, it leaves them as they are.
+    """
+
+    observer: bool = False
+    total: bool = False
+    blind: bool = False
+    only_in: Any = ANY_STATE
+    changes_in: Any = ANY_STATE
+
+
+class Foresight(Protocol):
+    """What the operations still to come make of a state: lets a search merge states, and leave hopeless ones."""
+
+    @property
+    def nowhere(self) -> Any:
+        """A state that stands for all those that do not matter."""
+
+    def matters(self, stage: int, state: Any) -> bool:
+        """Whether any operation returning at `stage` or later, or never, can tell `state` from `nowhere`."""
+
+    def hopeless(self, stage: int, state: Any, next_state: Any, used: int) -> bool:
+        """Whether a step from `state` to `next_state` leads nowhere. `used`: the slots whose operations, this step's
+        included, have had their effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a decision rests on, for one partition.
+
+    Attributes:
+        order: operations, as indices, in the order of a linearization: of everything if legal, else the longest part.
+        culprit: the operation that cannot be placed; None if legal.
+        explanation: why it cannot, in one sentence; None if legal.
+    """
+
+    order: list[int]
+    culprit: int | None = None
+    explanation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An exact verdict on one partition, without a search.
+
+    Attributes:
+        legal: whether it is linearizable.
+        finding: works out, when asked, what this rests on; None: nothing was worked out, a search may be asked.
+    """
+
+    legal: bool
+    finding: Callable[[], Finding | None] = lambda: None
+
+
 def _describe(input: Any, output: Any) -> str:
     return f"{input!r} -> {output!r}"
 
@@ -93,6 +182,15 @@ class Model:
         hash: equal states have equal hashes. None with hashable states: the states' own `hash` and `==`.
         describe_operation: (input, output) -> text, for explanations and drawings.
         describe_state: state -> text.
+
+    The rest makes checks fast, and never changes a verdict if it keeps its promises:
+
+    Attributes:
+        validate: raises `HistoryError` for a history that is not of this model's kind.
+        decide: an exact decision for one partition; its None is "a search must".
+        traits: (input, output) -> what holds of the operation in every state.
+        aspect: state -> what `Traits.changes_in` speaks of; None: the state itself.
+        foresight: what the operations of a partition, in the order of their returns, make of states.
     """
 
     init: Callable[[], Any]
@@ -103,6 +201,11 @@ class Model:
     hash: Callable[[Any], int] | None = None
     describe_operation: Callable[[Any, Any], str] = _describe
     describe_state: Callable[[Any], str] = repr
+    validate: Callable[[Sequence[Operation]], None] | None = None
+    decide: Callable[[Sequence[Operation]], Decision | None] | None = None
+    traits: Callable[[Any, Any], Traits] | None = None
+    aspect: Callable[[Any], Hashable] | None = None
+    foresight: Callable[[Timeline], Foresight] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,3 +226,45 @@ class NondeterministicModel:
     hash: Callable[[Any], int] | None = None
     describe_operation: Callable[[Any, Any], str] = _describe
     describe_state: Callable[[Any], str] = repr
+
+    def to_model(self) -> Model:
+        """The deterministic model whose state is the set of states that are possible (the subset construction)."""
+        plain = self.equal is None and self.hash is None
+
+        def same(left: Any, right: Any) -> bool:
+            return bool(left == right if self.equal is None else self.equal(left, right))
+
+        def gather(states: Iterable[Any]) -> Any:
+            found = list(states)
+            if plain:
+                try:
+                    return frozenset(found)
+                except TypeError:  # unhashable states
+                    pass
+            distinct: list[Any] = []
+            for state in found:
+                if not any(same(state, other) for other in distinct):
+                    distinct.append(state)
+            return tuple(distinct)
+
+        def step(states: Any, input: Any, output: Any) -> tuple[bool, Any]:
+            following = gather(after for state in states for after in self.step(state, input, output))
+            return (True, following) if following else (False, states)
+
+        def equal(left: Any, right: Any) -> bool:
+            return len(left) == len(right) and all(any(same(one, other) for other in right) for one in left)
+
+        def hash_of(states: Any) -> int:
+            assert self.hash is not None
+            return hash(frozenset(self.hash(state) for state in states))
+
+        return Model(
+            init=lambda: gather(self.init()),
+            step=step,
+            partition=self.partition,
+            partition_events=self.partition_events,
+            equal=None if plain else equal,
+            hash=None if self.hash is None else hash_of,
+            describe_operation=self.describe_operation,
+            describe_state=lambda states: "{" + ", ".join(sorted(map(self.describe_state, states))) + "}",
+        )

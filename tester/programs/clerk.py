@@ -23,12 +23,15 @@ class Controls:
         return str(self._clerk.put(key, value, version))
 
     def acquire(self, name: str) -> None:
-        if name not in self._locks:
-            self._locks[name] = Lock(self._clerk, name)
-        self._locks[name].acquire()
+        self._lock(name).acquire()
 
     def release(self, name: str) -> None:
-        self._locks[name].release()
+        self._lock(name).release()
+
+    def _lock(self, name: str) -> Lock:
+        if name not in self._locks:
+            self._locks[name] = Lock(self._clerk, name)
+        return self._locks[name]
 
     def kill(self) -> None:
         """A client has nothing to end."""

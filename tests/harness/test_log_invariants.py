@@ -8,7 +8,7 @@ import pytest
 
 from labrpc.codec import Record, encode
 from labrpc.errors import InvariantViolation
-from labrpc.journal import Applied, Delivered, Sent
+from labrpc.journal import Applied, Booted, Delivered, Sent
 from tester.applied import AppliedLogs
 from tester.log_invariants import LogInvariants
 
@@ -198,8 +198,8 @@ class Applies:
 
     now = 1_000_000_000
 
-    def __init__(self) -> None:
-        self.logs = AppliedLogs(self)  # type: ignore[arg-type]
+    def __init__(self, *, opaque_snapshots: bool = False) -> None:
+        self.logs = AppliedLogs(self, opaque_snapshots=opaque_snapshots)  # type: ignore[arg-type]
 
     def fail(self, error: BaseException) -> None:
         raise error
@@ -247,3 +247,45 @@ def test_a_snapshot_counts_as_having_applied_all_it_holds():
     applies.command("0", 4, "d")
     assert [applies.logs.servers_that_applied(index) for index in range(1, 6)] == [1, 1, 1, 1, 0]
     assert applies.logs.command(2) == "b"
+
+
+def opaque_applies() -> Applies:
+    """Three commands applied by server 0, whose snapshots are the service's own."""
+    applies = Applies(opaque_snapshots=True)
+    for index in (1, 2, 3):
+        applies.command("0", index, index)
+    return applies
+
+
+def test_an_opaque_snapshot_has_its_place_in_the_order():
+    applies = opaque_applies()
+    applies.snapshot("1", 3, "the service's own state")
+    with pytest.raises(InvariantViolation, match="server 1 applied index 5 when index 4 was next"):
+        applies.command("1", 5, "e")
+
+
+def test_an_opaque_snapshot_does_not_take_the_state_back():
+    with pytest.raises(InvariantViolation, match="snapshot of index 2 after it had applied index 3"):
+        opaque_applies().snapshot("0", 2, "the service's own state")
+
+
+def test_after_a_restart_from_an_opaque_snapshot_the_first_index_is_the_servers_to_say():
+    applies = opaque_applies()
+    applies.logs.observe(Booted(applies.now, "0", 2, 100, snapshot_size=50))
+    applies.command("0", 3, 3)
+    with pytest.raises(InvariantViolation, match="server 0 applied index 5 when index 4 was next"):
+        applies.command("0", 5, "e")
+
+
+def test_after_a_restart_from_an_opaque_snapshot_it_cannot_be_ahead_of_all():
+    applies = opaque_applies()
+    applies.logs.observe(Booted(applies.now, "0", 2, 100, snapshot_size=50))
+    with pytest.raises(InvariantViolation, match="server 0 applied index 5 when index 4 was next"):
+        applies.command("0", 5, "e")
+
+
+def test_after_a_restart_without_a_snapshot_the_first_index_is_1():
+    applies = opaque_applies()
+    applies.logs.observe(Booted(applies.now, "0", 2, 100, snapshot_size=0))
+    with pytest.raises(InvariantViolation, match="server 0 applied index 3 when index 1 was next"):
+        applies.command("0", 3, 3)

@@ -1,0 +1,128 @@
+"""Clients of the key/value service, as tests use them; what they were told becomes the history that is judged.
+
+clerk.put("x", "1", 0) --control call--> Clerk on its host --KV.put--> servers
+      |                                                        |
+      +--> history: call, return, result                       +--> ClerkRules: is the result one that a server gave?
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from labrpc.errors import UsageError
+from tester.clerk_rules import ClerkRules
+from tester.porcupine import CheckResult, KvInput, KvOutput, Operation, check_operations_verbose, kv_model
+
+if TYPE_CHECKING:
+    from tester.cluster import Cluster
+
+__all__ = ["Clerk", "Clerks", "Lock"]
+
+PATIENCE = 30.0
+"""Seconds of the run's clock that an operation may take; longer than any fault that the graded tests make."""
+
+
+class Clerk:
+    """A handle on one client. One operation at a time."""
+
+    def __init__(self, clerks: Clerks, name: str) -> None:
+        self.name = name
+        self._clerks = clerks
+        self._busy = False
+
+    def get(self, key: str) -> tuple[str, int, str]:
+        """(value, version, err); err is OK or NO_KEY.
+
+        Raises:
+            InvariantViolation: the result is not one that a server gave.
+        """
+        value, version, err = self._do("get", KvInput("get", key), key)
+        return value, version, err
+
+    def put(self, key: str, value: str, version: int) -> str:
+        """How the put ended: OK, NO_KEY, VERSION or MAYBE.
+
+        Raises:
+            InvariantViolation: the result is not what the servers' replies allow.
+        """
+        err: str = self._do("put", KvInput("put", key, value, version), key, value, version)
+        return err
+
+    def lock(self, name: str) -> Lock:
+        """A handle on lock `name` in this client's hands."""
+        return Lock(self, name)
+
+    def call(self, control: str, *args: Any) -> Any:
+        """Calls a control of the client's program."""
+        if self._busy:
+            raise UsageError(f"clerk {self.name} is in an operation: one client does one thing at a time")
+        self._busy = True
+        try:
+            return self._clerks.coordinator.control(self.name, control, *args, limit_ns=round(PATIENCE * 1e9))
+        finally:
+            self._busy = False
+
+    def _do(self, control: str, asked: KvInput, *args: Any) -> Any:
+        clerks = self._clerks
+        position = len(clerks.history)
+        called = clerks.coordinator.now
+        clerks.history.append(Operation(self.name, asked, called))
+        clerks.rules.begin(self.name)
+        result = self.call(control, *args)
+        if result is None:
+            raise UsageError(f"clerk {self.name} is not running")
+        err, value, version = (result, "", 0) if control == "put" else (result[2], result[0], result[1])
+        clerks.rules.judge(self.name, asked, KvOutput(err, value, version))
+        output = KvOutput(err, value, version)
+        clerks.history[position] = Operation(self.name, asked, called, output, clerks.coordinator.now)
+        return result
+
+
+class Lock:
+    """A handle on a lock made of a key."""
+
+    def __init__(self, clerk: Clerk, name: str) -> None:
+        self._clerk = clerk
+        self._name = name
+
+    def acquire(self) -> None:
+        """Waits until this client holds the lock."""
+        self._clerk.call("acquire", self._name)
+
+    def release(self) -> None:
+        """Sets it free."""
+        self._clerk.call("release", self._name)
+
+
+class Clerks:
+    """The clients of one cluster and the history of what they did.
+
+    Args:
+        cluster: whose servers they call.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.coordinator = cluster.coordinator
+        self.history: list[Operation] = []
+        """Operations in the order of their calls; times in ns of the run's clock."""
+        self.rules = ClerkRules(cluster.coordinator)
+        self._servers = [str(index) for index in range(cluster.n)]
+        self._count = 0
+        cluster.journal.listeners.append(self.rules.observe)
+
+    def boot(self) -> Clerk:
+        """One more client, on a host of its own."""
+        name = f"c{self._count}"
+        self._count += 1
+        self.coordinator.boot(name, "tester.programs.clerk", self._servers, {})
+        return Clerk(self, name)
+
+    def assert_linearizable(self) -> None:
+        """Demands that there is an order of all operations so far that one store could have done them in.
+
+        Raises:
+            AssertionError: there is none; the text names the operation that has no place, and why.
+        """
+        result, info = check_operations_verbose(kv_model(), self.history)
+        if result is not CheckResult.OK:
+            raise AssertionError(f"the history is not linearizable: {info.explanation}")

@@ -1,0 +1,106 @@
+"""What the operations to come make of a register's value, and of a string that grows."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import Any, Final
+
+from tester.porcupine.timeline import Timeline
+
+__all__ = ["RegisterForesight", "StringForesight"]
+
+
+class _Nowhere:
+    def __repr__(self) -> str:
+        return "a value that nothing looks for"
+
+
+_NOWHERE: Final = _Nowhere()
+
+
+class RegisterForesight:
+    """For operations that compare the state with one value at most, and leave one value at most.
+
+    A value that no operation to come compares with is as good as any other such value: no step can tell.
+
+    A step that leaves a value is hopeless if an operation that has not been called yet needs it, and every operation
+    that could bring it back has returned or was used.
+    """
+
+    nowhere: Any = _NOWHERE
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._rank, self._bit, self._call_stage = timeline.rank, timeline.bit, timeline.call_stage
+        self._compared: dict[Any, int] = {}
+        """Value -> the last stage at which something returns that compares the state with it."""
+        self._needed: dict[Any, int] = {}
+        """Value -> the last stage at which something is called that is possible in this state only."""
+        self._makers: dict[Any, list[int]] = {}
+        """Value -> operations that could leave it, the last to return first."""
+        for index, operation in enumerate(timeline.operations):
+            input, output = operation.input, operation.output
+            rank = timeline.rank[index]
+            if input.op == "read":
+                if output is None:
+                    continue
+                value = output.value
+                self._needed[value] = max(self._needed.get(value, -1), timeline.call_stage[index])
+                self._compared[value] = max(self._compared.get(value, -1), rank)
+                continue
+            if input.op == "cas":
+                value = input.expected
+                self._compared[value] = max(self._compared.get(value, -1), rank)
+                if output is not None and output.ok:
+                    self._needed[value] = max(self._needed.get(value, -1), timeline.call_stage[index])
+            if input.op == "write" or ((output is None or output.ok) and input.value != input.expected):
+                self._makers.setdefault(input.value, []).append(index)
+        for makers in self._makers.values():
+            makers.sort(key=timeline.rank.__getitem__, reverse=True)
+
+    def matters(self, stage: int, state: Any) -> bool:
+        return self._compared.get(state, -1) >= stage
+
+    def hopeless(self, stage: int, state: Any, next_state: Any, used: int) -> bool:
+        if next_state == state or self._needed.get(state, -1) <= stage:
+            return False
+        for index in self._makers.get(state, ()):
+            if self._rank[index] < stage:
+                return True
+            if self._call_stage[index] > stage or not used & self._bit[index]:
+                return False
+        return True
+
+
+class StringForesight:
+    """For strings that grow by appends: no get to come can tell a string from another if it finds no continuation of
+    either."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        found: dict[str, int] = {}
+        for stage, index in enumerate(timeline.order):
+            operation = timeline.operations[index]
+            if operation.input.op == "get":
+                found[operation.output.value] = stage
+        self._texts = sorted(found)
+        self._last = [found[text] for text in self._texts]
+        self._last_of: dict[str, int] = {}
+        """String -> the last stage at which a get returns that finds a continuation of it."""
+        longest = max(map(len, self._texts), default=0)
+        self.nowhere: Any = "\0" * (longest + 1)
+
+    def matters(self, stage: int, state: Any) -> bool:
+        last = self._last_of.get(state)
+        if last is None:
+            texts = self._texts
+            low = bisect_left(texts, state)
+            high = bisect_left(texts, state + "\U0010ffff", low)
+            while high < len(texts) and texts[high].startswith(state):  # texts that go on with that very character
+                high += 1
+            last = max(self._last[low:high], default=-1)
+            if len(self._last_of) > 10_000:
+                self._last_of.clear()
+            self._last_of[state] = last
+        return last >= stage
+
+    def hopeless(self, stage: int, state: Any, next_state: Any, used: int) -> bool:
+        return False

@@ -1,0 +1,378 @@
+"""The exact check of one key with versions, in O(n log n), however many clients and however many unknown outcomes.
+
+The key's history is a row of instants: t[v] is when version v becomes v+1. All that operations say is of four kinds:
+
+    order       t[v-1] <= t[v]
+    bounds      low <= t[v] <= high       who saw version v did so after t[v-1] and before t[v]; a put that was done at v
+                                          happened at t[v]
+    choices     t[v] lies in one of some intervals: those of the puts at v of which nobody knows whether they were done;
+                or it is never, if nobody has seen what comes after v
+    clauses     t[v] > end implies t[v-1] >= start: a put at v, over [start, end], that found another version than v
+
+The componentwise minimum of two solutions is a solution too, for each kind, so if there is a solution there is a least
+one. It is found by lifting each t[v], from -infinity, only as far as it must: what is lifted then was lifted in every
+solution. An instant that is lifted past its upper bound proves that there is none, and the two operations behind the
+two bounds say why.
+
+Values need no search: a version is made by one put, so all that see it must have seen what that put wrote.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Any, TypeAlias
+
+from tester.porcupine.explain import where
+from tester.porcupine.model import Decision, Finding, Operation
+
+__all__ = ["decide_versioned"]
+
+_Describe: TypeAlias = Callable[[Any, Any], str]
+_Interval: TypeAlias = "tuple[float, float, int]"
+"""(call, return, operation)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Conflict:
+    """Why there is no solution.
+
+    Attributes:
+        low: the operation that cannot be placed, or that sets the lower bound.
+        high: the one that contradicts it; None: nothing in particular does.
+        version: the version whose making is in question.
+        kind: which sentence is right.
+    """
+
+    low: int
+    high: int | None
+    version: int
+    kind: str
+
+
+class _Key:
+    """The constraints of one key's operations, and their least solution."""
+
+    def __init__(self, operations: Sequence[Operation], until: float = inf) -> None:
+        """Reads `operations`; those that return after `until` count as still open then, those called later not at all."""
+        self.operations = operations
+        self.until = until
+        self.times: list[float] = []
+        """The least solution: t[v] for each v below `made`."""
+        self.conflict = self._read() or self._lift()
+
+    def _read(self) -> _Conflict | None:
+        operations, until = self.operations, self.until
+        puts = 0
+        for operation in operations:
+            if operation.input.op == "put":
+                puts += 1
+        size = puts + 2
+        low: list[float] = [-inf] * size
+        high: list[float] = [inf] * size
+        low_by = [-1] * size
+        high_by = [-1] * size
+        value: list[Any] = [None] * size
+        seen_by = [-1] * size
+        done_by = [-1] * size
+        choices: dict[int, list[_Interval]] = {}
+        clauses: dict[int, list[tuple[float, float, int]]] = {}
+        required = 0
+        for index, operation in enumerate(operations):
+            end = operation.return_time
+            start = operation.call_time
+            output = operation.output
+            if end is None:
+                output = None
+            if end is None or end > until:
+                if start > until:
+                    continue
+                end, output = inf, None
+            input = operation.input
+            if input.op == "get":
+                if output is None:
+                    continue
+                version = output.version
+                if output.err == "OK":
+                    if version < 1 or version > puts:
+                        return _Conflict(index, None, version, "nobody")
+                    if version > required:
+                        required = version
+                    known = value[version]
+                    if known is None:
+                        value[version] = output.value
+                        seen_by[version] = index
+                    elif known != output.value:
+                        return _Conflict(index, seen_by[version], version, "value")
+                    if end < high[version - 1]:
+                        high[version - 1] = end
+                        high_by[version - 1] = index
+                elif version != 0 or output.value != "":
+                    return _Conflict(index, None, 0, "nothing")
+                if start > low[version]:
+                    low[version] = start
+                    low_by[version] = index
+                continue
+            version = input.version
+            err = "LOST" if output is None else output.err
+            if err == "OK":
+                if version < 0 or version >= puts:
+                    return _Conflict(index, None, version, "nobody")
+                if done_by[version] >= 0:
+                    return _Conflict(index, done_by[version], version, "twice")
+                done_by[version] = index
+                if version >= required:
+                    required = version + 1
+                if start > low[version]:
+                    low[version] = start
+                    low_by[version] = index
+                if end < high[version]:
+                    high[version] = end
+                    high_by[version] = index
+                continue
+            if err == "NO_KEY":
+                if version == 0:
+                    return _Conflict(index, None, 0, "absent")
+                if start > low[0]:
+                    low[0] = start
+                    low_by[0] = index
+                continue
+            if err != "VERSION" and 0 <= version < puts:
+                choices.setdefault(version, []).append((start, end, index))
+            if err == "LOST":
+                continue
+            if err == "VERSION" or version == 0:  # it found the key, or made it
+                if required < 1:
+                    required = 1
+                if end < high[0]:
+                    high[0] = end
+                    high_by[0] = index
+            if err == "VERSION" and version == 1:  # of versions 1 and more it did not find 1
+                if puts < 2:
+                    return _Conflict(index, None, 2, "nobody")
+                if required < 2:
+                    required = 2
+                if end < high[1]:
+                    high[1] = end
+                    high_by[1] = index
+            elif 0 < version <= puts:
+                clauses.setdefault(version, []).append((end, start, index))
+        self._low, self._high, self._low_by, self._high_by = low, high, low_by, high_by
+        self._value, self._seen_by, self._done_by = value, seen_by, done_by
+        self._choices, self._clauses, self._required = choices, clauses, required
+        return self._choose(puts)
+
+    def _choose(self, puts: int) -> _Conflict | None:
+        """Which puts may have made which version, and how far versions go."""
+        choices, value = self._choices, self._value
+        required = self._required
+        for version in range(required):
+            wanted = value[version + 1]
+            done = self._done_by[version]
+            if done >= 0:
+                if wanted is not None and self.operations[done].input.value != wanted:
+                    return _Conflict(self._seen_by[version + 1], done, version + 1, "value")
+                choices.pop(version, None)
+                continue
+            possible = choices.get(version)
+            if possible is None:
+                return self._unmade(version)
+            if wanted is not None:
+                possible = [each for each in possible if self.operations[each[2]].input.value == wanted]
+                if not possible:
+                    return _Conflict(self._seen_by[version + 1], None, version + 1, "nobody")
+            possible.sort()
+            choices[version] = possible
+        made = required
+        while made in choices:
+            choices[made].sort()
+            made += 1
+        self._made = made
+        """Versions beyond the required ones may have come about as well."""
+        for clauses in self._clauses.values():
+            clauses.sort(reverse=True)
+        return None
+
+    def _unmade(self, version: int) -> _Conflict:
+        """Nobody can have made version+1, yet a later one, or it, is needed: by whom?"""
+        for later in range(version, self._required):
+            for index in (self._seen_by[later + 1], self._done_by[later + 1], self._high_by[later]):
+                if index >= 0:
+                    return _Conflict(index, None, version + 1, "nobody")
+        raise AssertionError(f"version {version + 1} is needed by no operation")
+
+    def _lift(self) -> _Conflict | None:
+        times, low_by = self._low, self._low_by
+        high, choices, clauses = self._high, self._choices, self._clauses
+        made, required = self._made, self._required
+        version = 0
+        while version <= made:
+            time = times[version]
+            if version and times[version - 1] > time:
+                time = times[version - 1]
+                low_by[version] = low_by[version - 1]
+            if version == made:
+                time = inf
+            elif version in choices:
+                least, by = _least(choices[version], time)
+                if least == inf and version < required:
+                    return _Conflict(low_by[version], self._last_choice(version), version, "order")
+                if least > time:
+                    time, low_by[version] = least, by
+            if time > high[version]:
+                return _Conflict(low_by[version], self._high_by[version], version, "order")
+            times[version] = time
+            pending = clauses.get(version)
+            if pending:
+                before = times[version - 1]
+                lifted = False
+                while pending and pending[-1][0] < time:
+                    _, start, index = pending.pop()
+                    if start > before:
+                        before = start
+                        low_by[version - 1] = index
+                        lifted = True
+                if lifted:
+                    times[version - 1] = before
+                    version -= 1
+                    continue
+            version += 1
+        self.times = times[:made]
+        return None
+
+    def _last_choice(self, version: int) -> int:
+        return max(self._choices[version], key=lambda each: each[1])[2]
+
+    # -------------------------------------------------------------- a linearization
+
+    def order(self) -> list[int]:
+        """The operations, without those that never took effect and never returned, in the order of one linearization.
+
+        Each stands at (its instant, the version it finds, what changes the version last, its call).
+        """
+        times, until = self.times, self.until
+        placed: list[tuple[float, int, int, float, int]] = []
+        makers = {}
+        for version, time in enumerate(times):
+            if time == inf:
+                break
+            index = self._done_by[version]
+            if index < 0:
+                index = next(each[2] for each in self._choices[version] if each[0] <= time <= each[1])
+            makers[index] = version
+            placed.append((time, version, 1, time, index))
+        for index, operation in enumerate(self.operations):
+            end, start = operation.return_time, operation.call_time
+            if end is None or end > until or index in makers:
+                continue
+            input, output = operation.input, operation.output
+            if input.op == "get" or output.err == "NO_KEY":
+                version = output.version if input.op == "get" else 0
+                time = start if version == 0 else max(start, times[version - 1])
+            else:
+                time, version = self._refusal(input.version, output.err == "VERSION", start)
+            placed.append((time, version, 0, start, index))
+        placed.sort()
+        return [index for _, _, _, _, index in placed]
+
+    def _refusal(self, own: int, present: bool, start: float) -> tuple[float, int]:
+        """Where a put at version `own`, called at `start`, finds another one, of a key that exists if `present`."""
+        times = self.times
+        time = max(start, times[0]) if present else start
+        version = bisect_left(times, time)
+        if present and version == 0:
+            version = 1
+        return (time, version) if version != own else (times[own], own + 1)  # by the clause, or by the bounds
+
+
+def _least(intervals: list[_Interval], time: float) -> tuple[float, int]:
+    """The first instant from `time` on that lies in any of `intervals`, which are sorted, and whose that is.
+
+    Infinity if none does.
+    """
+    best, by = inf, -1
+    for start, end, index in intervals:
+        if start >= best:
+            break
+        if end >= time:
+            best, by = (start if start > time else time), index
+            if best == time:
+                break
+    return best, by
+
+
+def decide_versioned(operations: Sequence[Operation], describe: _Describe) -> Decision:
+    """The verdict on the operations of one key: `KvInput` and `KvOutput`, in any order."""
+    key = _Key(operations)
+    conflict = key.conflict
+    if conflict is None:
+        return Decision(True, lambda: Finding(key.order()))
+    return Decision(False, lambda: _refutation(operations, conflict, describe))
+
+
+def _refutation(operations: Sequence[Operation], conflict: _Conflict, describe: _Describe) -> Finding:
+    """The conflict, in words, and a linearization of what went before.
+
+    The history is cut right before the last return that the conflict needs, so that one operation less is certain;
+    with what is left there may be another conflict, and so on.
+    """
+    explained, order = conflict, list[int]()
+    now: _Conflict | None = conflict
+    for _ in range(_CUTS):
+        assert now is not None
+        ends = [_end(operations[index]) for index in (now.low, now.high) if index is not None and index >= 0]
+        ends = [end for end in ends if end < inf] or [operations[now.low].call_time]
+        key = _Key(operations, _just_before(operations, max(ends)))
+        now = key.conflict
+        if now is None:
+            order = key.order()
+            break
+        explained = now
+    culprit = max(
+        (index for index in (explained.low, explained.high) if index is not None and index >= 0),
+        key=lambda index: (operations[index].return_time is not None, _end(operations[index])),
+    )
+    return Finding(order, culprit, _sentence(operations, explained, describe))
+
+
+_CUTS = 3
+
+
+def _end(operation: Operation) -> float:
+    return inf if operation.return_time is None else operation.return_time
+
+
+def _just_before(operations: Sequence[Operation], time: float) -> float:
+    """The last return before `time`."""
+    return max((end for each in operations if (end := _end(each)) < time), default=-inf)
+
+
+def _sentence(operations: Sequence[Operation], conflict: _Conflict, describe: _Describe) -> str:
+    def named(index: int) -> str:
+        return where(operations[index], describe)
+
+    key = operations[conflict.low].input.key
+    version, other = conflict.version, conflict.high
+    if conflict.kind == "nobody":
+        return (
+            f"{named(conflict.low)} cannot be placed: no put can have made version {version} of {key!r}, "
+            "which it needs, with what was seen of it"
+        )
+    if conflict.kind == "nothing":
+        return f"{named(conflict.low)} cannot be placed: a key that is missing has no value and no version"
+    if conflict.kind == "absent":
+        return f"{named(conflict.low)} cannot be placed: a put at version 0 is never refused for want of the key"
+    assert other is not None
+    if conflict.kind == "value":
+        return f"{named(conflict.low)} cannot be placed: version {version} of {key!r} is what {named(other)} says it is"
+    if conflict.kind == "twice":
+        return (
+            f"{named(conflict.low)} cannot be placed: {named(other)} was done at version {version} of {key!r} as well"
+        )
+    return (
+        f"version {version + 1} of {key!r} cannot be placed: it was made no earlier than "
+        f"{operations[conflict.low].call_time}, after the call of {named(conflict.low)}, and no later than "
+        f"{_end(operations[other])}, before the return of {named(other)}"
+    )

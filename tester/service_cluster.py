@@ -1,0 +1,134 @@
+"""Clusters of the services in kvraft: a replicated counter, one key/value server, the replicated key/value service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from labrpc.errors import UsageError
+from tester.clerks import Clerk, Clerks
+from tester.cluster import Cluster
+from tester.raft_cluster import RaftCluster, RaftServer
+from tester.run import Run
+
+__all__ = ["KVCluster", "RSMCluster", "RSMServer", "ReplicatedKVCluster", "ReplicatedKVServer"]
+
+
+class RSMServer(RaftServer):
+    """A handle on one replica of the counter; each method gives None when the server is down."""
+
+    def submit(self, request: str) -> tuple[str, Any] | None:
+        """(err, the counter's new value) for `request`, one of "inc", "dec", "null"."""
+        result: tuple[str, Any] | None = self.call("submit", request)
+        return result
+
+    def counter(self) -> int | None:
+        """The counter's value on this replica."""
+        value: int | None = self.call("counter")
+        return value
+
+
+class RSMCluster(RaftCluster):
+    """A counter replicated by `RSM`.
+
+    Args:
+        max_raft_state: bytes of Raft state after which a replica takes a snapshot; -1: never.
+    """
+
+    server_class = RSMServer
+
+    def __init__(self, run: Run, servers: int, *, max_raft_state: int = -1, **options: Any) -> None:
+        super().__init__(
+            run,
+            servers,
+            program="tester.programs.rsm_server",
+            opaque_snapshots=True,
+            config={"max_raft_state": max_raft_state},
+            **options,
+        )
+
+    def submit(self, request: str) -> tuple[int, Any]:
+        """Has the cluster do `request`: (the server that led, the counter's new value). A request may be done twice
+        only if a leader is lost meanwhile.
+
+        Raises:
+            AssertionError: no server has done it within 10 s.
+        """
+        deadline = self.now + 10
+        while self.now < deadline:
+            for index in range(self.n):
+                if self.is_reachable(index):
+                    result = self.server(index).submit(request)
+                    if result is not None and result[0] == "OK":
+                        return index, result[1]
+            self.sleep(0.05)
+        raise AssertionError(f"no server did a submitted {request} within 10 s")
+
+    def wait_for_counter(self, value: int, servers: int) -> None:
+        """Waits until the counters of `servers` replicas show `value`.
+
+        Raises:
+            AssertionError: they do not within 10 s.
+        """
+        deadline = self.now + 10
+        while True:
+            values = {index: self.server(index).counter() for index in range(self.n)}
+            if sum(found == value for found in values.values()) >= servers:
+                return
+            if self.now >= deadline:
+                raise AssertionError(f"{servers} counters should show {value}; they show {values}")
+            self.sleep(0.02)
+
+
+class _WithClerks:
+    """Clients of the cluster's service."""
+
+    clerks: Clerks
+
+    def clerk(self) -> Clerk:
+        """One more client."""
+        return self.clerks.boot()
+
+    def assert_linearizable(self) -> None:
+        """See `Clerks.assert_linearizable`."""
+        self.clerks.assert_linearizable()
+
+
+class KVCluster(_WithClerks, Cluster):
+    """One key/value server that keeps its state in memory, and its clients."""
+
+    def __init__(self, run: Run, servers: int = 1, **options: Any) -> None:
+        if servers != 1:
+            raise UsageError(f"part 3A has 1 server, not {servers}")
+        super().__init__(run, servers, program="tester.programs.kv_server", **options)
+        self.clerks = Clerks(self)
+        self.start_all()
+
+
+class ReplicatedKVServer(RaftServer):
+    """A handle on one server of the service; each method gives None when the server is down."""
+
+    def snapshot_bytes(self) -> int | None:
+        """Bytes of its snapshot on stable storage."""
+        size: int | None = self.call("snapshot_bytes")
+        return size
+
+
+class ReplicatedKVCluster(_WithClerks, RaftCluster):
+    """The replicated key/value service and its clients.
+
+    Args:
+        max_raft_state: bytes of Raft state after which a server takes a snapshot; -1: never.
+    """
+
+    server_class = ReplicatedKVServer
+
+    def __init__(self, run: Run, servers: int, *, max_raft_state: int = -1, **options: Any) -> None:
+        super().__init__(
+            run,
+            servers,
+            program="tester.programs.replicated_kv_server",
+            opaque_snapshots=True,
+            config={"max_raft_state": max_raft_state},
+            **options,
+        )
+        self.clerks = Clerks(self)
