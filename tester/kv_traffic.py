@@ -17,6 +17,10 @@ ITERATIONS = 3
 WORK_TIME = 1.0
 """Seconds of traffic in an iteration, if no fault wants more."""
 
+PAUSE_PER_CLIENT = 0.008
+"""Seconds: a client pauses between two operations for up to so many times this as there are clients. However many they
+are, together they ask about as much."""
+
 MOST_RAFT_STATES = 8
 """How many times `max_raft_state` the raft state may be, once the cluster is healed and idle."""
 
@@ -29,10 +33,11 @@ SLOWEST_PUT = 0.1 / 3
 class _Client:
     """One client's work and what came of it."""
 
-    def __init__(self, cluster: ReplicatedKVCluster, clerk: Clerk, keys: list[str]) -> None:
+    def __init__(self, cluster: ReplicatedKVCluster, clerk: Clerk, keys: list[str], longest_pause: float) -> None:
         self._cluster = cluster
         self._clerk = clerk
         self._keys = keys
+        self._longest_pause = longest_pause
         self._versions = dict.fromkeys(keys, 0)
         """key -> the version it believes it to have."""
         self._count = 0
@@ -40,7 +45,7 @@ class _Client:
         self.maybe = 0
 
     def work(self, goes_on: Callable[[], bool]) -> None:
-        """Puts and gets, at random, with pauses of up to 40 ms between them."""
+        """Puts and gets, at random, with pauses between them."""
         random = self._cluster.random
         while goes_on():
             key = self._keys[random.below(1 + random.below(len(self._keys)))]  # the first ones are contended
@@ -48,7 +53,7 @@ class _Client:
                 self._put(key)
             else:
                 _, self._versions[key], _ = self._clerk.get(key)
-            self._cluster.sleep(random.between(0, 0.04))
+            self._cluster.sleep(random.between(0, self._longest_pause))
 
     def _put(self, key: str) -> None:
         self._count += 1
@@ -82,7 +87,7 @@ def run_traffic(
         AssertionError: versions do not add up, the history is not linearizable, or Raft's state is too long.
     """
     keys = [f"k{number}" for number in range(100)] if random_keys else ["k"]
-    workers = [_Client(cluster, cluster.clerk(), keys) for _ in range(clients)]
+    workers = [_Client(cluster, cluster.clerk(), keys, PAUSE_PER_CLIENT * clients) for _ in range(clients)]
     for _ in range(ITERATIONS):
         _work(cluster, workers, partitions=partitions, crashes=crashes)
         cluster.network.heal()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Sequence
-from operator import attrgetter, le, lt
+from math import isfinite
+from operator import attrgetter, gt, lt
 from typing import Any
 
 from tester.porcupine.errors import HistoryError
@@ -44,13 +45,10 @@ def _looks_right(history: Sequence[Operation], anonymous: bool) -> bool:
     try:
         calls = list(map(attrgetter("call_time"), history))
         ends = list(map(attrgetter("return_time"), history))
-        infinity = float("inf")
-        returns = [infinity if end is None else end for end in ends]
-        if sum(calls) != sum(calls) or any(map(lt, returns, calls)) or not all(map(le, calls, calls[1:])):
+        returns = [call if end is None else end for call, end in zip(calls, ends, strict=True)]
+        if not set(map(type, calls)) | set(map(type, returns)) <= {int, float}:
             return False
-        if any(type(time) is not int and type(time) is not float or time != time for time in calls):
-            return False
-        if any(type(time) is not int and type(time) is not float or time != time for time in returns):
+        if not isfinite(sum(calls) + sum(returns)) or any(map(lt, returns, calls)) or any(map(gt, calls, calls[1:])):
             return False
         if anonymous:
             return True
@@ -61,7 +59,7 @@ def _looks_right(history: Sequence[Operation], anonymous: bool) -> bool:
                 if until is None or until > call:
                     return False
             busy_until[client] = end
-    except (AttributeError, TypeError):
+    except (AttributeError, OverflowError, TypeError):
         return False
     return True
 
@@ -74,8 +72,8 @@ def _find_fault(model: Model, history: Sequence[Operation], anonymous: bool) -> 
             time = getattr(operation, name)
             if name == "return_time" and time is None:
                 continue
-            if isinstance(time, bool) or not isinstance(time, int | float) or time != time:
-                raise _fault(model, history, index, f"its {name} is {time!r}; it must be a number")
+            if isinstance(time, bool) or type(time) is not int and (not isinstance(time, int | float) or not isfinite(time)):
+                raise _fault(model, history, index, f"its {name} is {time!r}; it must be a finite number")
         if operation.return_time is not None and operation.return_time < operation.call_time:
             raise _fault(model, history, index, "it returned before it was called")
         try:

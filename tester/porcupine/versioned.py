@@ -34,6 +34,8 @@ _Describe: TypeAlias = Callable[[Any, Any], str]
 _Interval: TypeAlias = "tuple[float, float, int]"
 """(call, return, operation)."""
 
+_REFUSED = frozenset(("VERSION", "NO_KEY"))
+
 
 @dataclass(frozen=True, slots=True)
 class _Conflict:
@@ -56,7 +58,7 @@ class _Key:
     """The constraints of one key's operations, and their least solution."""
 
     def __init__(self, operations: Sequence[Operation], until: float = inf) -> None:
-        """Reads `operations`; those that return after `until` count as still open then, those called later not at all."""
+        """Reads `operations`: those that return at `until` or later are open then, those called later are not there."""
         self.operations = operations
         self.until = until
         self.times: list[float] = []
@@ -84,10 +86,8 @@ class _Key:
             end = operation.return_time
             start = operation.call_time
             output = operation.output
-            if end is None:
-                output = None
-            if end is None or end > until:
-                if start > until:
+            if end is None or end >= until:
+                if start > until or (end is not None and output.err in _REFUSED):
                     continue
                 end, output = inf, None
             input = operation.input
@@ -265,7 +265,7 @@ class _Key:
             placed.append((time, version, 1, time, index))
         for index, operation in enumerate(self.operations):
             end, start = operation.return_time, operation.call_time
-            if end is None or end > until or index in makers:
+            if end is None or end >= until or index in makers:
                 continue
             input, output = operation.input, operation.output
             if input.op == "get" or output.err == "NO_KEY":
@@ -324,7 +324,7 @@ def _refutation(operations: Sequence[Operation], conflict: _Conflict, describe: 
         assert now is not None
         ends = [_end(operations[index]) for index in (now.low, now.high) if index is not None and index >= 0]
         ends = [end for end in ends if end < inf] or [operations[now.low].call_time]
-        key = _Key(operations, _just_before(operations, max(ends)))
+        key = _Key(operations, max(ends))
         now = key.conflict
         if now is None:
             order = key.order()
@@ -342,11 +342,6 @@ _CUTS = 3
 
 def _end(operation: Operation) -> float:
     return inf if operation.return_time is None else operation.return_time
-
-
-def _just_before(operations: Sequence[Operation], time: float) -> float:
-    """The last return before `time`."""
-    return max((end for each in operations if (end := _end(each)) < time), default=-inf)
 
 
 def _sentence(operations: Sequence[Operation], conflict: _Conflict, describe: _Describe) -> str:

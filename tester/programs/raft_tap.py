@@ -23,23 +23,25 @@ class RaftTap:
 
     def __init__(self, host: ProgramHost) -> None:
         self._raft: Raft | None = None
-        construct = Raft.__init__
+        raft_class: Any = Raft
+        construct = raft_class.__init__
 
         @functools.wraps(construct)
         def observed(
             raft: Raft, peers: Sequence[ClientEnd], me: int, persister: Persister, apply_ch: queue.Queue[Any]
         ) -> None:
             self._raft = raft
-            put: Any = apply_ch._put  # the queue calls it with its mutex held: the judge sees the queue's own order
+            tapped: Any = apply_ch
+            put = tapped._put  # the queue calls it with its mutex held: the judge sees the queue's own order
 
             def reported(message: Any) -> None:
                 put(message)
                 host.apply(message)
 
-            apply_ch._put = reported  # type: ignore[method-assign]
+            tapped._put = reported
             construct(raft, peers, me, persister, apply_ch)
 
-        Raft.__init__ = observed  # type: ignore[method-assign]
+        raft_class.__init__ = observed
 
     @property
     def raft(self) -> Raft:

@@ -1,4 +1,4 @@
-"""The services of kvraft on their clusters: what the judge sees of them, and the mistakes that the graded tests catch."""
+"""The services of kvraft on their clusters: what the judge sees of them, and the mistakes that graded tests catch."""
 
 from __future__ import annotations
 
@@ -176,13 +176,17 @@ def test_the_graded_tests_catch_it(tmp_path, mutant, test, verdict):
     planted = mutants.load(MUTANTS / f"{mutant}.toml")
     solution = planted.plant(ROOT, tmp_path)
     file, cluster = CLUSTERS[planted.part]
-    for seed in range(1, 6):
-        run = Run(seed, Options(solution=solution))
-        try:
-            getattr(lab(file), test)(functools.partial(cluster, run))
-        except AssertionError as error:
-            assert verdict in str(error)
-            return
-        finally:
-            run.close()
-    pytest.fail(f"{test} passes {mutant} under 5 seeds")
+    verdicts = [failure(getattr(lab(file), test), cluster, Run(seed, Options(solution=solution))) for seed in (1, 2, 3)]
+    assert any(verdicts), "it passes under 3 seeds"
+    assert all(verdict in found for found in verdicts if found)
+
+
+def failure(test: Callable[[Any], None], cluster: Callable[..., Any], run: Run) -> str:
+    """What `test` fails with in `run`, "" if it passes."""
+    try:
+        test(functools.partial(cluster, run))
+    except AssertionError as error:
+        return str(error)
+    finally:
+        run.close()
+    return ""

@@ -244,7 +244,7 @@ const KEYS = {
   },
 };
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT") return;
+  if (!view.part || event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT") return;
   const action = KEYS[event.key];
   if (!action) return;
   event.preventDefault();
@@ -267,11 +267,6 @@ element("partial").addEventListener("change", (event) => {
   chooseOrder();
   draw();
 });
-window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-  readColours();
-  draw();
-});
-new ResizeObserver(draw).observe(chart);
 
 const count = data.partitions.reduce((sum, part) => sum + part.call.length, 0);
 const verdicts = data.partitions.map((part) => part.verdict);
@@ -289,8 +284,7 @@ document.title = `${HEADLINES[verdict]}: ${count} operations`;
 
 if (!data.partitions.length || !count) {
   element("explanation").textContent = "The history has no operations.";
-  element("toolbar").hidden = true;
-  for (const each of [chart, overview]) each.hidden = true;
+  for (const each of [element("toolbar"), chart, overview]) each.hidden = true;
 } else {
   const rank = { illegal: 0, unknown: 1, ok: 2 };
   const numbers = data.partitions.map((_, number) => number);
@@ -303,4 +297,9 @@ if (!data.partitions.length || !count) {
   element("partition-label").hidden = data.partitions.length < 2;
   readColours();
   showPartition(numbers[0]);
+  new ResizeObserver(draw).observe(chart);
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    readColours();
+    draw();
+  });
 }

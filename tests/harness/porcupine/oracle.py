@@ -12,7 +12,8 @@ __all__ = ["is_linearizable"]
 
 def is_linearizable(model: Model, history: Sequence[Operation]) -> bool:
     """Whether some order of `history`, with or without each operation that never returned, is one that `model` allows."""
-    return _can_complete(model, model.init(), frozenset(range(len(history))), history)
+    parts = [history] if model.partition is None else model.partition(history)
+    return all(_can_complete(model, model.init(), frozenset(range(len(part))), part) for part in parts)
 
 
 def _can_complete(model: Model, state: object, remaining: frozenset[int], history: Sequence[Operation]) -> bool:

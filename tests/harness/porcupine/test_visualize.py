@@ -262,12 +262,13 @@ def browser():
         found.close()
 
 
-@pytest.fixture(params=["light", "dark"])
+@pytest.fixture
 def show(browser, tmp_path, request):
     """Opens the page of a history; at the end nothing may have been complained of, asked for, or loaded."""
     complaints: list[str] = []
     requests: list[str] = []
-    page = browser.new_page(viewport={"width": 1200, "height": 700}, color_scheme=request.param)
+    opened: list[str] = []
+    page = browser.new_page(viewport={"width": 1200, "height": 700}, color_scheme=getattr(request, "param", "light"))
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
@@ -276,14 +277,18 @@ def show(browser, tmp_path, request):
     def open_page(info: LinearizationInfo, model: Model | None = None):
         path = tmp_path / "page.html"
         visualize(model or register_model(), info, path, time_unit="ns")
-        page.goto(path.as_uri())
+        opened.append(path.as_uri())
+        page.goto(opened[-1])
         page.wait_for_function("document.getElementById('chart').width > 0")
         return page
 
     yield open_page
     page.close()
     assert complaints == []
-    assert len(requests) == 1
+    assert requests == opened
+
+
+IN_LIGHT_AND_DARK = pytest.mark.parametrize("show", ["light", "dark"], indirect=True)
 
 
 def hover(page: Any, text: str) -> str:
@@ -311,6 +316,7 @@ def reds(page: Any) -> int:
     )
 
 
+@IN_LIGHT_AND_DARK
 def test_a_browser_shows_an_illegal_history(show):
     info = checked(STALE)
     page = show(info)
@@ -325,6 +331,7 @@ def test_a_browser_shows_an_illegal_history(show):
     assert "✗ the culprit" in page.locator("#tip").inner_text()
 
 
+@IN_LIGHT_AND_DARK
 def test_a_browser_shows_a_legal_history(show):
     page = show(checked([write(0, 1, 0, 10), read(1, 1, 5, 20), read(0, 1, 12, 30)]))
     assert page.locator("#verdict").inner_text() == "✓ Linearizable"
