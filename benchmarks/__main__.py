@@ -19,6 +19,7 @@ from rich.progress import track
 from rich.table import Table
 
 from tester.cluster import Cluster
+from tester.parts import PARTS
 from tester.raft_cluster import RaftCluster
 from tester.run import Options, Run
 
@@ -26,12 +27,11 @@ ROOT = Path(__file__).parent.parent
 ECHO = "benchmarks.echo_server"
 CALLS = 5_000
 REPETITIONS = 3
-PARTS = {
-    "2A": ("election", "at most 0.7 s"),
-    "2B": ("log", ""),
-    "2C": ("persistence", ""),
-    "2D": ("snapshots", ""),
+GROUPS = {
+    "2A to 2D": ({"2A": "at most 0.7 s", "2B": "", "2C": "", "2D": ""}, "at most 8 s"),
+    "3A to 4B": ({"3A": "", "3B": "", "4A": "", "4B": ""}, "at most 10 s"),
 }
+"""Parts with their targets, and the target of each group."""
 
 
 def rpc_seconds(servers: str) -> float:
@@ -98,25 +98,19 @@ def main() -> None:
         rows.append(("no-op RPC, servers as processes", f"{processes / threads:.1f} × threads", "at most 6 ×"))
 
     def one_seed() -> None:
-        totals = {"threads": 0.0, "processes": 0.0}
-        for part, (title, limit) in PARTS.items():
-            for servers in totals:
-                seconds = best(
-                    lambda part=part, servers=servers: pytest_seconds(part, "--seed", "1", "--servers", servers)[0]
-                )  # type: ignore[misc]
-                totals[servers] += seconds
-                if servers == "threads":
-                    rows.append(
-                        (f"pytest -m {part}, {title}, one seed: the tests' own time", f"{seconds:.2f} s", limit)
-                    )
-        rows.append(("2A to 2D, one seed", f"{totals['threads']:.1f} s", "at most 8 s"))
-        rows.append(
-            (
-                "the same, servers as processes",
-                f"{totals['processes'] / totals['threads']:.1f} × threads",
-                "at most 5 ×",
-            )
-        )
+        for group, (parts, group_target) in GROUPS.items():
+            totals = {"threads": 0.0, "processes": 0.0}
+            for part, target in parts.items():
+                for servers in totals:
+                    arguments = "--seed", "1", "--servers", servers
+                    seconds = best(lambda part=part, arguments=arguments: pytest_seconds(part, *arguments)[0])  # type: ignore[misc]
+                    totals[servers] += seconds
+                    if servers == "threads":
+                        title = f"pytest -m {part}, {PARTS[part]}, one seed: the tests' own time"
+                        rows.append((title, f"{seconds:.2f} s", target))
+            ratio = totals["processes"] / totals["threads"]
+            rows.append((f"{group}, one seed", f"{totals['threads']:.1f} s", group_target))
+            rows.append(("the same, servers as processes", f"{ratio:.1f} × threads", "at most 5 ×"))
 
     def many_seeds() -> None:
         rows.append(

@@ -14,6 +14,7 @@ import dataclasses
 import enum
 import functools
 from collections.abc import Callable
+from itertools import chain, repeat, starmap
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -23,7 +24,17 @@ from msgspec.msgpack import Decoder, Encoder, Ext
 from labrpc import context
 from labrpc.errors import UsageError
 
-__all__ = ["CodecError", "EnumRecord", "Record", "Registry", "decode", "decode_record", "encode", "message"]
+__all__ = [
+    "CodecError",
+    "EnumRecord",
+    "Record",
+    "Registry",
+    "decode",
+    "decode_record",
+    "decode_shared_record",
+    "encode",
+    "message",
+]
 
 T = TypeVar("T")
 
@@ -34,6 +45,8 @@ _NATIVE = frozenset({type(None), bool, float, str, bytes})
 _MOSTLY_NATIVE = _NATIVE | {int}  # but for ints of more than 64 bits
 _LOW, _HIGH = -(2**63), 2**64
 _LEVELS = 100  # what `encode` takes, `decode` must manage on any stack: it needs three frames a level
+_SHARED_PARTS = 8192
+"""How many parts `decode_shared_record` keeps: several times the entries that one message should hold."""
 
 _encoder = Encoder()
 
@@ -203,6 +216,14 @@ def decode_record(data: bytes) -> Any:
     return _decode(data, _record_decoder)
 
 
+def decode_shared_record(data: bytes) -> Any:
+    """As `decode_record`, but what is within messages is one object wherever it is the same bytes: do not change it.
+
+    Leaders send the same entries over and over. So each is decoded once, and two are equal if they are identical.
+    """
+    return _decode(data, _outer_decoder)
+
+
 class _CannotTravel(Exception):
     pass
 
@@ -222,9 +243,11 @@ def _plain(value: Any, levels: int) -> Any:
         raise _TooDeep
     levels -= 1
     if kind is list:
-        if _NATIVE.issuperset(map(type, value)):  # a log of encoded entries is thousands of them, at every save
+        kinds = set(map(type, value))
+        if kinds <= _NATIVE:  # encoded entries: a whole log of them at every save
             return value
-        return [_plain(item, levels) for item in value]
+        flat = _flat_messages(value, *kinds) if len(kinds) == 1 and levels else None
+        return flat if flat is not None else [_plain(item, levels) for item in value]
     wire = getattr(kind, "__wire__", None)
     if wire is not None and wire.cls is kind:
         if wire.is_enum:
@@ -249,6 +272,24 @@ def _plain(value: Any, levels: int) -> Any:
             return {key: _plain(item, levels) for key, item in value.items()}
         return Ext(_DICT, _encoder.encode([[_plain(key, levels), _plain(item, levels)] for key, item in value.items()]))
     raise _CannotTravel(_advice(kind))
+
+
+def _flat_messages(messages: list[Any], kind: type) -> list[Ext] | None:
+    """What `_plain` makes of `messages`, all of class `kind`; None if that is no message, or a part needs wrapping.
+
+    It is for the entries of an AppendEntries, most of what is encoded: in step, they take half the time of one by one.
+    """
+    wire = getattr(kind, "__wire__", None)
+    if wire is None or wire.cls is not kind or wire.is_enum:
+        return None
+    rows = list(map(wire.values, messages))
+    if not _MOSTLY_NATIVE.issuperset(map(type, chain.from_iterable(rows))):
+        return None
+    bodies = map(_encoder.encode, zip(repeat(wire.name), starmap(wire.as_map, rows)))
+    try:
+        return list(map(Ext, repeat(_MESSAGE), bodies))
+    except OverflowError:  # a big int
+        return None
 
 
 def _advice(kind: type) -> str:
@@ -328,7 +369,25 @@ def _record_extension(code: int, data: memoryview) -> Any:
     return _builtin(code, data, _record_decoder)
 
 
+def _outer_extension(code: int, data: memoryview) -> Any:
+    if code == _MESSAGE:
+        name, fields = _inner_decoder.decode(data)
+        return Record(name, fields)
+    return _record_extension(code, data)
+
+
+def _inner_extension(code: int, data: memoryview) -> Any:
+    return _shared_part(code, bytes(data))
+
+
+@functools.lru_cache(maxsize=_SHARED_PARTS)
+def _shared_part(code: int, data: bytes) -> Any:
+    return _record_extension(code, memoryview(data))
+
+
 _record_decoder: Decoder[Any] = Decoder(ext_hook=_record_extension)
+_outer_decoder: Decoder[Any] = Decoder(ext_hook=_outer_extension)
+_inner_decoder: Decoder[Any] = Decoder(ext_hook=_inner_extension)
 _process_registry = Registry()
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from labrpc.codec import CodecError, Record, decode_record
+from labrpc.codec import CodecError, Record, decode_shared_record
 from labrpc.errors import InvariantViolation
 from labrpc.journal import Delivered, Dropped, Sent
 from labrpc.virtual.coordinator import Coordinator
@@ -169,9 +169,9 @@ class RaftInvariants:
 
 @lru_cache(maxsize=4096)
 def message_body(payload: bytes) -> Record | None:
-    """A message's fields; None if it is no message. Heartbeats repeat, so decoded ones are kept."""
+    """A message's fields, only to be read; None if it is no message. Heartbeats repeat, so decoded ones are kept."""
     try:
-        body = decode_record(payload)
+        body = decode_shared_record(payload)
     except CodecError:
         return None
     return body if isinstance(body, Record) else None

@@ -27,6 +27,7 @@ import pytest
 
 from labrpc.errors import UsageError
 from tester import determinism, interrupts, report
+from tester.history import save_history
 from tester.parts import PARTS
 from tester.raft_cluster import RaftCluster
 from tester.run import CLOCKS, SERVERS, Options, Run, parse_seed
@@ -69,7 +70,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run each seed a second time, in another process, and name the first event that differs",
     )
-    group.addoption("--journal", metavar="DIR", help="write each run's journal into DIR")
+    group.addoption("--journal", metavar="DIR", help="write each run's journal, and its clients' history, into DIR")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -244,6 +245,8 @@ def _keep_journals(item: pytest.Item, run: Run) -> None:
             name = determinism.JOURNAL_FILE.format(test=test, seed=run.seed, number=number)
             with (Path(folder) / name).open("wb") as file:
                 cluster.journal.write(file)
+            if isinstance(cluster, KVCluster | ReplicatedKVCluster):
+                save_history((Path(folder) / name).with_suffix(".history.jsonl"), "kv", cluster.clerks.history)
 
 
 def _check_determinism(item: pytest.Item, run: Run) -> None:

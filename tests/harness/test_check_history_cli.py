@@ -31,16 +31,20 @@ def tester(monkeypatch, capsys):
 
 
 def hard_history() -> bytes:
-    """Appends at once, then a get that saw them in an order that cannot be, if only for one letter at the end."""
+    """Forty appends at once, of many lengths, and a get that saw half of it all: which ones? And then a letter that
+    nobody wrote."""
     lines = ['{"format": "raftlab-history", "version": 1, "model": "string-kv"}']
-    for number in range(40):
-        value = "ab"[number % 2] * (number % 7 + 1)
-        input = {"op": "append", "key": "x", "value": value}
-        lines.append(json.dumps({"client": number, "call": 0, "return": 10, "input": input, "output": {}}))
-    for number in range(3):
-        input, output = {"op": "get", "key": "x"}, {"value": "ab" * 70 + "c"}
-        call = 20 + number
-        lines.append(json.dumps({"client": 99, "call": call, "return": call + 0.5, "input": input, "output": output}))
+
+    def add(client: int, call: int, back: int, input: dict[str, str], output: dict[str, str]) -> None:
+        fields = {"client": client, "call": call, "return": back, "input": input, "output": output}
+        lines.append(json.dumps(fields))
+
+    values = ["a" * (2 ** (number % 9) + 1) for number in range(40)]
+    for number, value in enumerate(values):
+        add(number, 0, 10, {"op": "append", "key": "x", "value": value}, {})
+    whole = sum(map(len, values))
+    add(99, 20, 21, {"op": "get", "key": "x"}, {"value": "a" * (whole // 2)})
+    add(99, 22, 23, {"op": "get", "key": "x"}, {"value": "a" * (whole - 1) + "b"})
     return "\n".join(lines).encode()
 
 

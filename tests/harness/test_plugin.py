@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from labrpc.journal import Controlled, Journal
 from tester import mutants
+from tester.history import load_history
 
 ROOT = Path(__file__).parents[2]
 LABS = ROOT / "tests" / "labs" / "test_2a_election.py"
@@ -172,6 +174,19 @@ def test_check_determinism_names_the_first_event_that_differs(run_pytest, tmp_pa
     assert "seed 3 is not the same run twice: event" in text
     assert "first run: " in text
     assert "second run: " in text
+
+
+def test_journals_and_histories_are_kept_where_one_says(run_pytest, tmp_path):
+    tests = str(LABS.with_name("test_4a_kvraft.py"))
+    run_pytest("-k", "one_partition", "--seed", "3", "--journal", str(tmp_path), tests=tests).assert_outcomes(
+        passed=1, deselected=12
+    )
+    name = "test_one_partition-seed-3-cluster-0"
+    with (tmp_path / f"{name}.journal").open("rb") as file:
+        puts = [event for event in Journal.read(file) if isinstance(event, Controlled) and event.name == "put"]
+    model, history = load_history(tmp_path / f"{name}.history.jsonl")
+    assert model == "kv"
+    assert sum(operation.input.op == "put" for operation in history) == len(puts) > 0
 
 
 def test_warnings_of_the_lab_are_pytest_warnings(run_pytest, tmp_path):
