@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
@@ -102,7 +102,7 @@ def _read(file: str, model_name: str | None, file_format: str, console: Console)
     name = "stdin" if file == "-" else file
     try:
         with contextlib.ExitStack() as stack:
-            source: IO[bytes]
+            source: BinaryIO
             if file == "-":
                 source = sys.stdin.buffer
             else:

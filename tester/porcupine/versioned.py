@@ -67,36 +67,29 @@ class _Key:
 
     def _read(self) -> _Conflict | None:
         operations, until = self.operations, self.until
-        puts = 0
-        for operation in operations:
-            if operation.input.op == "put":
-                puts += 1
-        size = puts + 2
-        low: list[float] = [-inf] * size
-        high: list[float] = [inf] * size
-        low_by = [-1] * size
-        high_by = [-1] * size
-        value: list[Any] = [None] * size
-        seen_by = [-1] * size
-        done_by = [-1] * size
+        limit = len(operations)  # no version is higher: each takes a put
+        low: list[float] = [-inf] * (limit + 2)
+        high: list[float] = [inf] * (limit + 2)
+        low_by = [-1] * (limit + 2)
+        high_by = [-1] * (limit + 2)
+        value: list[Any] = [None] * (limit + 2)
+        seen_by = [-1] * (limit + 2)
+        done_by = [-1] * (limit + 2)
         choices: dict[int, list[_Interval]] = {}
         clauses: dict[int, list[tuple[float, float, int]]] = {}
         required = 0
         for index, operation in enumerate(operations):
-            end = operation.return_time
-            start = operation.call_time
-            output = operation.output
+            start, end, input, output = operation.call_time, operation.return_time, operation.input, operation.output
             if end is None or end >= until:
                 if start > until or (end is not None and output.err in _REFUSED):
                     continue
                 end, output = inf, None
-            input = operation.input
             if input.op == "get":
                 if output is None:
                     continue
                 version = output.version
                 if output.err == "OK":
-                    if version < 1 or version > puts:
+                    if version < 1 or version > limit:
                         return _Conflict(index, None, version, "nobody")
                     if version > required:
                         required = version
@@ -118,7 +111,7 @@ class _Key:
             version = input.version
             err = "LOST" if output is None else output.err
             if err == "OK":
-                if version < 0 or version >= puts:
+                if version < 0 or version >= limit:
                     return _Conflict(index, None, version, "nobody")
                 if done_by[version] >= 0:
                     return _Conflict(index, done_by[version], version, "twice")
@@ -139,32 +132,28 @@ class _Key:
                     low[0] = start
                     low_by[0] = index
                 continue
-            if err != "VERSION" and 0 <= version < puts:
+            if err != "VERSION" and 0 <= version < limit:
                 choices.setdefault(version, []).append((start, end, index))
             if err == "LOST":
                 continue
             if err == "VERSION" or version == 0:  # it found the key, or made it
-                if required < 1:
-                    required = 1
+                required = max(required, 1)
                 if end < high[0]:
                     high[0] = end
                     high_by[0] = index
             if err == "VERSION" and version == 1:  # of versions 1 and more it did not find 1
-                if puts < 2:
-                    return _Conflict(index, None, 2, "nobody")
-                if required < 2:
-                    required = 2
+                required = max(required, 2)
                 if end < high[1]:
                     high[1] = end
                     high_by[1] = index
-            elif 0 < version <= puts:
+            elif 0 < version <= limit:
                 clauses.setdefault(version, []).append((end, start, index))
         self._low, self._high, self._low_by, self._high_by = low, high, low_by, high_by
         self._value, self._seen_by, self._done_by = value, seen_by, done_by
         self._choices, self._clauses, self._required = choices, clauses, required
-        return self._choose(puts)
+        return self._choose()
 
-    def _choose(self, puts: int) -> _Conflict | None:
+    def _choose(self) -> _Conflict | None:
         """Which puts may have made which version, and how far versions go."""
         choices, value = self._choices, self._value
         required = self._required

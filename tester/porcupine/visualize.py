@@ -132,7 +132,7 @@ def _partition(model: Model, info: LinearizationInfo, number: int, origin: Time,
     culprit = info.culprit[1] if info.culprit is not None and info.culprit[0] == number else None
     return {
         "name": _name(operations, number, len(info.partitions)),
-        "verdict": _verdict(operations, partials, info),
+        "verdict": "ok" if _is_complete(operations, partials) else "unknown" if culprit is None else "illegal",
         "clients": [str(client) for client in clients],
         "lane": [lanes[each.client_id] for each in operations],
         "call": [each.call_time - origin for each in operations],
@@ -160,14 +160,13 @@ def _name(operations: Sequence[Operation], number: int, count: int) -> str:
     return f"partition {number + 1}" if count > 1 else ""
 
 
-def _verdict(operations: Sequence[Operation], partials: Sequence[Sequence[int]], info: LinearizationInfo) -> str:
+def _is_complete(operations: Sequence[Operation], partials: Sequence[Sequence[int]]) -> bool:
+    """Whether one of the orders has everything that returned."""
     returned = {index for index, each in enumerate(operations) if each.return_time is not None}
-    if not returned or any(returned <= set(partial) for partial in partials):
-        return "ok"
-    return "illegal" if info.culprit is not None else "unknown"
+    return not returned or any(returned <= set(partial) for partial in partials)
 
 
-def _worth_showing(partials: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+def _worth_showing(partials: list[list[int]]) -> list[list[int]]:
     """The longest, sorted so that neighbours share their beginnings."""
     return sorted(sorted(partials, key=len, reverse=True)[:_MOST_PARTIALS])
 

@@ -16,7 +16,17 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from labrpc import codec, context
-from labrpc.codec import CodecError, EnumRecord, Record, Registry, decode, decode_record, encode, message
+from labrpc.codec import (
+    CodecError,
+    EnumRecord,
+    Record,
+    Registry,
+    decode,
+    decode_record,
+    decode_shared_record,
+    encode,
+    message,
+)
 from labrpc.errors import UsageError
 from labrpc.virtual.sets import OrderedFrozenSet, OrderedSet
 from raft import AppendEntriesArgs, LogEntry
@@ -317,6 +327,16 @@ def test_bytes_are_the_same_in_every_version() -> None:
     assert encode(value).hex() == GOLDEN
 
 
+@pytest.mark.parametrize(
+    "last",
+    [WirePair(3, 2), WirePair(2**64, 2), WirePair(1.0, [2]), WirePair(WireErr.OK), WireColor.RED, LogEntry(1, 2), 3],
+    ids=["plain", "a big int", "a list", "an enum within", "an enum", "another class", "no message"],
+)
+def test_messages_in_a_list_have_the_bytes_that_each_has_alone(last: Any) -> None:
+    items = [WirePair(1, b"x"), WirePair(None, "y"), last]
+    assert encode(items) == b"\x93" + b"".join(map(encode, items))
+
+
 GOLDEN = (
     "95"  # a list of 5
     "c71802" "9201" "c713032d343030303030303030303030303030303030"  # a tuple: 1, and a big int in hexadecimal
@@ -357,6 +377,21 @@ def test_the_judge_sees_every_message_without_its_class(value: Any) -> None:
 def test_a_record_encodes_to_the_bytes_it_came_from(value: Any) -> None:
     data = encode(value)
     assert encode(decode_record(data)) == data
+
+
+@given(values)
+@settings(CALM, max_examples=200)
+def test_shared_records_are_equal_to_fresh_ones(value: Any) -> None:
+    data = encode(WirePair(value))
+    assert exact(decode_shared_record(data)) == exact(decode_record(data))
+
+
+def test_equal_entries_of_two_messages_are_one_shared_record() -> None:
+    entries = [LogEntry(1, "x"), LogEntry(1, "y")]
+    first = decode_shared_record(encode(AppendEntriesArgs(1, 0, 0, 0, entries[:1], 0)))
+    second = decode_shared_record(encode(AppendEntriesArgs(1, 0, 0, 0, entries, 0)))
+    assert second.entries[0] is first.entries[0]
+    assert second.entries[1] == Record("LogEntry", {"term": 1, "command": "y"})
 
 
 def test_a_record_shows_its_fields_as_attributes() -> None:

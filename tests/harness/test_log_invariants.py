@@ -79,6 +79,24 @@ def test_logs_that_agree_at_an_entry_but_not_before_it_are_named():
         wire.append(1, 4, (4, 1), (3, "a"))
 
 
+@pytest.mark.parametrize("changed", range(3))
+def test_an_entry_that_its_leader_changed_is_named_among_those_it_sends_again(changed: int):
+    entries = [(3, "a"), (3, "b"), (3, "c")]
+    wire = Wire()
+    wire.append(0, 3, (4, 2), *entries)
+    wire.append(0, 3, (4, 2), *entries, target=8)
+    entries[changed] = (3, "z")
+    with pytest.raises(InvariantViolation, match=f"different entries for index {5 + changed} of term 3"):
+        wire.append(0, 3, (4, 2), *entries, (3, "d"))
+
+
+def test_entries_sent_again_after_another_entry_are_named():
+    wire = Wire()
+    wire.append(0, 3, (4, 2), (3, "a"), (3, "b"))
+    with pytest.raises(InvariantViolation, match="same entry at index 5 of term 3, but entries of terms 2 and 1"):
+        wire.append(0, 3, (4, 1), (3, "a"), (3, "b"))
+
+
 def test_applying_what_no_majority_has_is_named_with_time():
     wire = Wire()
     wire.replicate(0, 1, (0, 0), (1, "a"), to=[1])

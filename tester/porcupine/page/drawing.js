@@ -98,7 +98,9 @@ function drawLane(c, number, shown) {
     if (right < drawnTo + 1 && !marked) continue;
     drawnTo = Math.max(drawnTo, right);
     drawBar(c, operation, left, right);
-    shown.push([operation, left, right]);
+    // A label that its bar has no room for may go on up to the next one.
+    const next = nth + 1 < lane.length ? x(part.begin[lane[nth + 1]]) : width;
+    shown.push([operation, left, Math.max(right, Math.min(next - 4, right + 220))]);
   }
 }
 
@@ -133,12 +135,12 @@ function drawBar(c, operation, left, right) {
 function drawTexts(c, shown) {
   c.textBaseline = "middle";
   c.textAlign = "left";
-  for (const [operation, left, right] of shown) {
+  for (const [operation, left, limit] of shown) {
     const from = Math.max(left, gutter) + 6;
-    const room = right - from - 5;
+    const room = limit - from - 5;
     if (room < 12) continue;
     const { text, symbol } = LOOKS[look(operation)];
-    const whole = symbol + data.texts[view.part.text[operation]] + (view.part.return[operation] === null ? " …" : "");
+    const whole = symbol + data.texts[view.part.text[operation]];
     c.font = `${look(operation) === "culprit" ? 600 : 400} 12px ${FONT}`;
     c.fillStyle = colours[text];
     c.fillText(clipped(c, whole.slice(0, 300), room), from, barTop(view.part.lane[operation]) + BAR / 2 + 0.5);

@@ -77,7 +77,7 @@ function placeOnAxis(part) {
   }
   for (const lane of part.lanes) {
     lane.forEach((operation, nth) => {
-      const next = nth + 1 < lane.length ? part.begin[lane[nth + 1]] : part.span[1];
+      const next = nth + 1 < lane.length ? part.begin[lane[nth + 1]] : last + pad * 0.6;
       part.shownEnd[operation] = Math.min(part.end[operation], Math.max(next, part.begin[operation]));
     });
   }

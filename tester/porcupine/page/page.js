@@ -23,10 +23,14 @@ function showPartition(number) {
   draw();
 }
 
-/** The order to draw: of the operation under the pointer, else what was chosen, else the longest. */
+/**
+ * The order to draw: of the operation under the pointer, else what was chosen, else the longest at whose end the culprit
+ * is in the way, else the longest.
+ */
 function chooseOrder() {
   const { part } = view;
-  let number = view.keptOrder >= 0 ? view.keptOrder : 0;
+  let number = view.keptOrder;
+  if (number < 0) number = Math.max(0, part.orders.findIndex((order) => order.refused.has(part.culprit)));
   if (view.kept < 0 && view.hovered >= 0 && part.verdict !== "ok") {
     const order = part.orders[number];
     if (order) prepare(part, order);

@@ -184,6 +184,9 @@ def test_without_a_culprit_what_has_no_order_is_undecided():
     assert [partition["verdict"] for partition in data["partitions"]] == ["unknown"]
     data = data_of(visualize_html(register_model(), LinearizationInfo([STALE[:5]])))
     assert [partition["verdict"] for partition in data["partitions"]] == ["unknown"]
+    beside_an_illegal_one = LinearizationInfo([STALE[:5], STALE[6:]], [[[0, 1, 2, 3]], []], "why", (0, 4))
+    data = data_of(visualize_html(register_model(), beside_an_illegal_one))
+    assert [partition["verdict"] for partition in data["partitions"]] == ["illegal", "unknown"]
 
 
 def test_an_operation_that_never_returned_may_be_in_no_order():
