@@ -56,8 +56,10 @@ def _exact(model: Model, history: list[Operation]) -> CheckResult:
     finding = decision.finding()
     if decision.legal and (finding is None or not verify_linearization(model, history, finding.order)):
         raise AssertionError(f"{finding} is no linearization")
-    if not decision.legal and finding is not None and not verify_linearization(
-        model, history, finding.order, partial=True
+    if (
+        not decision.legal
+        and finding is not None
+        and not verify_linearization(model, history, finding.order, partial=True)
     ):
         raise AssertionError(f"{finding} is no part of a linearization")
     return CheckResult.OK if decision.legal else CheckResult.ILLEGAL

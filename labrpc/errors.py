@@ -1,4 +1,4 @@
-"""The three kinds of fault, by whose it is.
+"""The kinds of fault, by whose it is: the caller's, the code under test's, or the harness's own.
 
 Every error this project raises on purpose is one of them, so that a report can say at once whether the reader,
 the code under test or the harness is to blame.
@@ -6,7 +6,7 @@ the code under test or the harness is to blame.
 
 from __future__ import annotations
 
-__all__ = ["HarnessError", "InvariantViolation", "UsageError"]
+__all__ = ["CodeFault", "HarnessError", "InvariantViolation", "RunLimitExceeded", "UsageError"]
 
 
 class UsageError(Exception):
@@ -15,6 +15,19 @@ class UsageError(Exception):
 
 class InvariantViolation(AssertionError):
     """The code under test broke a rule of the paper; the text names who, when and which section."""
+
+
+class CodeFault(AssertionError):
+    """The code under test died, hung or misused the lab; the text says which server, what, and where."""
+
+    def __init__(self, text: str, detail: str = "") -> None:
+        super().__init__(text)
+        self.detail = detail
+        """A traceback or a list of threads, "" if there is none."""
+
+
+class RunLimitExceeded(AssertionError):
+    """The run took more of its own time than it may."""
 
 
 class HarnessError(Exception):

@@ -18,7 +18,9 @@ from labrpc.errors import UsageError
 from labrpc.journal import Journal
 from labrpc.network import Network
 from labrpc.streams import Stream
-from labrpc.virtual.coordinator import Coordinator, HarnessTask, Shutdown
+from labrpc.virtual.coordinator import Coordinator
+from labrpc.virtual.records import HarnessTask
+from labrpc.virtual.shutdown import Shutdown
 from tester.run import Run
 
 __all__ = ["Cluster", "Server", "Task"]

@@ -13,7 +13,8 @@ from typing import Any
 
 from labrpc.codec import CodecError, Record, decode_record, encode
 from labrpc.virtual import frames
-from labrpc.virtual.coordinator import QUANTUM_NS, Coordinator, MachineFactory
+from labrpc.virtual.coordinator import QUANTUM_NS, Coordinator
+from labrpc.virtual.records import MachineFactory
 
 __all__ = ["DurabilityProbe"]
 

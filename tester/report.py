@@ -14,8 +14,8 @@ from rich.markup import escape
 from rich.rule import Rule
 from rich.text import Text
 
+from labrpc.errors import CodeFault
 from labrpc.journal import Printed
-from labrpc.virtual.coordinator import CodeFault
 from tester.run import Run
 from tester.timeline import terminal
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 from labrpc.errors import UsageError
 from labrpc.streams import Overrides, Streams
-from labrpc.virtual.coordinator import MachineFactory
 from labrpc.virtual.disturbance import Disturbance
 from labrpc.virtual.loader import CodeBundle
 from labrpc.virtual.machines import InProcessMachines
 from labrpc.virtual.processes import STEP_WALL_LIMIT_S, Nursery, ProcessMachines
+from labrpc.virtual.records import MachineFactory
 
 if TYPE_CHECKING:
     from tester.cluster import Cluster

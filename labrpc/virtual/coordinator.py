@@ -14,12 +14,12 @@ import hashlib
 import heapq
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn, Protocol, cast
+from typing import Any, NoReturn, cast
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from labrpc.codec import decode_record, encode
-from labrpc.errors import HarnessError, UsageError
+from labrpc.errors import CodeFault, HarnessError, RunLimitExceeded, UsageError
 from labrpc.journal import (
     Annotated,
     Applied,
@@ -40,27 +40,18 @@ from labrpc.journal import (
 from labrpc.network import Network
 from labrpc.persister import MemoryPersister
 from labrpc.streams import Streams
-from labrpc.virtual import frames, recursion
+from labrpc.virtual import frames, interpreter, recursion
 from labrpc.virtual.disturbance import Disturbance
+from labrpc.virtual.records import HarnessTask, MachineFactory, Node, PendingControl, Rpc
+from labrpc.virtual.shutdown import SHUTDOWN_NS, Shutdown
 
-__all__ = [
-    "CodeFault",
-    "Coordinator",
-    "HarnessTask",
-    "Machine",
-    "MachineFactory",
-    "RunLimitExceeded",
-    "Shutdown",
-]
+__all__ = ["Coordinator"]
 
 QUANTUM_NS = 1_000_000
 """The most CPU time one step of a host may use."""
 
 CONTROL_LIMIT_NS = 10_000_000_000
 """How long a control call may take before the test fails."""
-
-SHUTDOWN_NS = 11_000_000_000
-"""How long a server that was shut down keeps running, so that everything in it can return."""
 
 GC_INTERVAL = 200_000
 """Garbage is collected after this many events and at no other time: collections are part of the run."""
@@ -74,169 +65,6 @@ _LEVELS_TO_STEP = 1
 """Calls between the loop and `Machine.step`."""
 
 _NOTES = (frames.Output, frames.Annotation, frames.Report)
-
-
-class CodeFault(AssertionError):
-    """The code under test died, hung or misused the lab; the text says which server, what, and where."""
-
-    def __init__(self, text: str, detail: str = "") -> None:
-        super().__init__(text)
-        self.detail = detail
-        """A traceback or a list of threads, "" if there is none."""
-
-
-class RunLimitExceeded(AssertionError):
-    """The run took more of its own time than it may."""
-
-
-class Machine(Protocol):
-    """A host as the coordinator sees it, in this process or in a child."""
-
-    def step(self, now: int, limit: int, inbox: list[frames.InboxItem]) -> frames.Step: ...
-
-    def collect(self) -> None:
-        """Collects its garbage, if that is in a process of its own."""
-
-    def end(self) -> None: ...
-
-
-class MachineFactory(Protocol):
-    """Makes a machine for one incarnation, and says when all of them are done with."""
-
-    def create(self, settings: frames.HostSettings) -> Machine: ...
-
-    def close(self) -> None: ...
-
-
-class HarnessTask:
-    """A part of the test's body that runs beside the rest; see `Coordinator.spawn`."""
-
-    def __init__(self) -> None:
-        self.greenlet: Any = None
-        self.done = False
-        self.value: Any = None
-        self.joiners: list[HarnessTask] = []
-        self.waiting = 0
-        """Number of its current wait; a wake-up for an earlier one is stale."""
-
-
-class Shutdown:
-    """A server that was shut down and still has `SHUTDOWN_NS` to return from everything."""
-
-    def __init__(self, coordinator: Coordinator, name: str, due: int) -> None:
-        self.name = name
-        self._coordinator = coordinator
-        self._due = due
-        self._threads: list[str] | None = None
-        self._detail = ""
-
-    def finish(self, threads: list[str], detail: str) -> None:
-        self._threads, self._detail = threads, detail
-
-    def remaining_threads(self) -> list[str]:
-        """Waits until the time is over; the names of the threads that still run then."""
-        while self._threads is None:
-            self._coordinator.sleep_ns(max(1, self._due - self._coordinator.now))
-        return self._threads
-
-    def assert_all_returned(self) -> None:
-        """Waits, and fails the test if a thread of the dead server still runs.
-
-        Raises:
-            CodeFault: names each thread and where it stands.
-        """
-        threads = self.remaining_threads()
-        if threads:
-            seconds = SHUTDOWN_NS // 1_000_000_000
-            text = (
-                f"server {self.name} still runs {len(threads)} threads {seconds} s after kill(): {', '.join(threads)}"
-            )
-            raise CodeFault(text, self._detail)
-
-
-class _Node:
-    """One incarnation of one host."""
-
-    def __init__(self, name: str, incarnation: int, machine: Machine, disk: MemoryPersister) -> None:
-        self.name = name
-        self.incarnation = incarnation
-        self.machine = machine
-        self.disk = disk
-        self.alive = True
-        self.detached = False
-        """Shut down: it runs on, but neither network nor disk take anything from it."""
-        self.paused = False
-        self.inbox: list[frames.InboxItem] = []
-        self.clock = 0
-        """The host's own clock after its last step: it is busy until then."""
-        self.wake: int | None = None
-        self.answering: dict[int, _Rpc] = {}
-        """Requests delivered here and not yet answered, by delivery number."""
-        self.crash_after = 0
-        """With n > 0, its n-th next effect does not happen: it crashes instead."""
-
-
-class _Rpc:
-    """One call in flight."""
-
-    __slots__ = ("call", "done", "link_number", "message", "method", "payload", "source", "target")
-
-    def __init__(self, source: _Node, call: int, target: str, method: str, payload: bytes, message: int) -> None:
-        self.source = source
-        self.call = call
-        self.target = target
-        self.method = method
-        self.payload = payload
-        self.message = message
-        self.link_number = 0
-        self.done = False
-
-
-class _PendingControl:
-    __slots__ = ("limit_ns", "name", "node", "task", "wait")
-
-    def __init__(self, task: HarnessTask, wait: int, node: _Node, name: str, limit_ns: int) -> None:
-        self.task, self.wait, self.node, self.name, self.limit_ns = task, wait, node, name, limit_ns
-
-
-_BATCHES_TO_COLLECT = 32
-"""How many runs may leave their remains: they are in circles, and the next run has them frozen."""
-
-
-class _Interpreter:
-    """What runs change in this process: no garbage is collected unasked, and recursion has another limit.
-
-    Runs may overlap (a test with two clusters), so the first changes it and the last puts it back.
-    """
-
-    def __init__(self) -> None:
-        self._runs = 0
-        self._batches = 0
-        self._recursion_limit = 0
-        self._collects = False
-
-    def enter(self) -> None:
-        self._runs += 1
-        if self._runs == 1:
-            self._recursion_limit = sys.getrecursionlimit()
-            self._collects = gc.isenabled()
-            gc.disable()
-            self._batches += 1
-            if self._batches % _BATCHES_TO_COLLECT == 0:
-                gc.collect()
-            gc.freeze()
-
-    def leave(self) -> None:
-        self._runs -= 1
-        if not self._runs:
-            sys.setrecursionlimit(self._recursion_limit)
-            gc.collect()  # quick: what was there before the runs is frozen
-            gc.unfreeze()
-            if self._collects:
-                gc.enable()
-
-
-_interpreter = _Interpreter()
 
 
 class Coordinator:
@@ -274,26 +102,26 @@ class Coordinator:
         """Called with (server, decoded ApplyMsg as a Record) at each apply."""
         self.interruption: BaseException | None = None
         """Set by `interrupt`, from a signal handler; raised in the test as soon as the code under test is left."""
-        self.running: _Node | None = None
+        self.running: Node | None = None
         self._machines = machines
         self._limit_ns = limit_ns
         self._output_limit = output_limit
         self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._sequence = 0
-        self._due: list[_Node] = []
+        self._due: list[Node] = []
         """Hosts to step before the next event."""
         self._recursion_limit = 0
         self._tasks: dict[HarnessTask, None] = {}
         """Spawned and not yet at their end."""
-        self._nodes: dict[str, _Node] = {}
-        self._ghosts: list[_Node] = []
+        self._nodes: dict[str, Node] = {}
+        self._ghosts: list[Node] = []
         self._incarnations: dict[str, int] = {}
         self._boots = 0
         self._crash_streams = streams.sub("crash")
         self._message_count = 0
         self._delivery_count = 0
         self._control_count = 0
-        self._controls: dict[int, _PendingControl] = {}
+        self._controls: dict[int, PendingControl] = {}
         self._dumps: dict[int, Callable[[frames.Report], None]] = {}
         self._clocks: dict[str, tuple[int, int]] = {}
         self._closed = False
@@ -316,7 +144,7 @@ class Coordinator:
         self.network.listeners.append(lambda kind, detail: self.journal.append(Faulted(self.now, kind, detail)))
         self.network.pause_listeners.append(self._set_paused)
         self.network.clock_listeners.append(self._set_clock)
-        _interpreter.enter()
+        interpreter.enter()
 
     # -------------------------------------------------------------- the test's body: harness tasks
 
@@ -401,7 +229,7 @@ class Coordinator:
         if self._boots % GC_BOOTS == 0:
             self._collect_garbage()
         contents = old.disk.durable if old is not None else MemoryPersister().durable
-        node = _Node(
+        node = Node(
             name, incarnation, self._machines.create(self.settings(name, incarnation)), MemoryPersister(*contents)
         )
         node.clock = self.now
@@ -471,7 +299,7 @@ class Coordinator:
         self._push(due - 1, self._finish_shutdown, node, handle)
         return handle
 
-    def _finish_shutdown(self, node: _Node, handle: Shutdown) -> None:
+    def _finish_shutdown(self, node: Node, handle: Shutdown) -> None:
         def finish(report: frames.Report) -> None:
             handle.finish(report.text.split("\n") if report.text else [], report.detail)
             node.alive = False
@@ -480,12 +308,12 @@ class Coordinator:
 
         self._ask_for_threads(node, finish)
 
-    def _ask_for_threads(self, node: _Node, then: Callable[[frames.Report], None]) -> None:
+    def _ask_for_threads(self, node: Node, then: Callable[[frames.Report], None]) -> None:
         self._dumps[id(node)] = then
         node.inbox.append(frames.Dump())
         self._due.append(node)
 
-    def _crash(self, node: _Node) -> None:
+    def _crash(self, node: Node) -> None:
         node.alive = False
         node.crash_after = 0
         node.machine.end()
@@ -494,19 +322,19 @@ class Coordinator:
         self._abandon_requests(node)
         self._abandon_controls(node)
 
-    def _lose_pending_saves(self, node: _Node) -> MemoryPersister:
+    def _lose_pending_saves(self, node: Node) -> MemoryPersister:
         """The disk after a crash: a drawn prefix of the saves that were pending has made it."""
         disk = node.disk
         if disk.pending:
             disk.crash(self._crash_streams.stream(f"{node.name}/survive").at(node.incarnation, disk.pending + 1))
         return MemoryPersister(*disk.durable)
 
-    def _abandon_requests(self, node: _Node) -> None:
+    def _abandon_requests(self, node: Node) -> None:
         for rpc in node.answering.values():
             self._lose(rpc, closed=True)
         node.answering.clear()
 
-    def _abandon_controls(self, node: _Node) -> None:
+    def _abandon_controls(self, node: Node) -> None:
         for number, pending in list(self._controls.items()):
             if pending.node is node:
                 del self._controls[number]
@@ -544,7 +372,7 @@ class Coordinator:
         self._control_count += 1
         number = self._control_count
         payload = encode(args)
-        self._controls[number] = _PendingControl(task, wait, node, function, limit_ns)
+        self._controls[number] = PendingControl(task, wait, node, function, limit_ns)
         self.journal.append(Controlled(self.now, name, number, function, payload))
         self._push(self.now, self._deliver, node, frames.Control(number, function, payload))
         self._push(self.now + limit_ns, self._control_overdue, number)
@@ -617,7 +445,7 @@ class Coordinator:
         self._main.greenlet.throw(error)
         raise GreenletExit  # only if the test's greenlet comes back here, at close
 
-    def _deliver(self, node: _Node, item: frames.InboxItem) -> None:
+    def _deliver(self, node: Node, item: frames.InboxItem) -> None:
         if not node.alive:
             return
         node.inbox.append(item)
@@ -628,16 +456,16 @@ class Coordinator:
         else:
             self._due.append(node)
 
-    def _schedule_wake(self, node: _Node, due: int) -> None:
+    def _schedule_wake(self, node: Node, due: int) -> None:
         if node.wake is None or node.wake > due:
             node.wake = due
             self._push(due, self._on_wake, node, due)
 
-    def _on_wake(self, node: _Node, due: int) -> None:
+    def _on_wake(self, node: Node, due: int) -> None:
         if node.wake == due and node.alive and not node.paused:
             self._due.append(node)
 
-    def _step(self, node: _Node) -> None:
+    def _step(self, node: Node) -> None:
         if not node.alive:
             return
         inbox, node.inbox = node.inbox, []
@@ -656,7 +484,7 @@ class Coordinator:
                     self.now = effect.at
                 self._happen(node, effect)
 
-    def _happen(self, node: _Node, effect: frames.Effect) -> None:
+    def _happen(self, node: Node, effect: frames.Effect) -> None:
         if not node.alive:
             return
         if node.crash_after and not isinstance(effect, _NOTES):
@@ -668,9 +496,9 @@ class Coordinator:
 
     # -------------------------------------------------------------- RPC
 
-    def _on_call(self, node: _Node, effect: frames.Call) -> None:
+    def _on_call(self, node: Node, effect: frames.Call) -> None:
         self._message_count = message = self._message_count + 1
-        rpc = _Rpc(node, effect.call, effect.target, effect.method, effect.payload, message)
+        rpc = Rpc(node, effect.call, effect.target, effect.method, effect.payload, message)
         if node.detached:
             self._push(self.now + self.network.latency_ns, self._deliver, node, frames.Reply(effect.call, None))
             return
@@ -684,7 +512,7 @@ class Coordinator:
         for delay in fate.delays:
             self._push(self.now + delay, self._arrive, rpc)
 
-    def _arrive(self, rpc: _Rpc) -> None:
+    def _arrive(self, rpc: Rpc) -> None:
         node = self._nodes.get(rpc.target)
         if not self.network.is_open(rpc.source.name, rpc.target):
             self._drop(rpc, rpc.message, "cut while in flight")
@@ -696,7 +524,7 @@ class Coordinator:
             node.answering[delivery] = rpc
             self._deliver(node, frames.Request(delivery, rpc.method, rpc.payload))
 
-    def _on_answer(self, node: _Node, effect: frames.Answer) -> None:
+    def _on_answer(self, node: Node, effect: frames.Answer) -> None:
         rpc = node.answering.pop(effect.call, None)
         if rpc is None:
             return
@@ -718,7 +546,7 @@ class Coordinator:
         for delay in fate.delays:
             self._push(self.now + delay, self._reply_arrives, rpc, node, message, effect.payload)
 
-    def _reply_arrives(self, rpc: _Rpc, node: _Node, message: int, payload: bytes) -> None:
+    def _reply_arrives(self, rpc: Rpc, node: Node, message: int, payload: bytes) -> None:
         if not node.alive or node.detached:
             self._drop(rpc, message, "its server is gone")
         elif not self.network.is_open(node.name, rpc.source.name):
@@ -731,23 +559,23 @@ class Coordinator:
             self.journal.append(Delivered(self.now, message))
             self._finish(rpc, frames.Reply(rpc.call, payload))
 
-    def _drop(self, rpc: _Rpc, message: int, reason: str) -> None:
+    def _drop(self, rpc: Rpc, message: int, reason: str) -> None:
         self.journal.append(Dropped(self.now, message, reason))
         self._lose(rpc, closed=reason != "lost")
 
-    def _lose(self, rpc: _Rpc, *, closed: bool) -> None:
+    def _lose(self, rpc: Rpc, *, closed: bool) -> None:
         """The caller will learn, after a while, that nothing comes."""
         delay = self.network.notice(rpc.source.name, rpc.target, rpc.link_number, closed=closed)
         self._push(self.now + delay, self._finish, rpc, frames.Reply(rpc.call, None))
 
-    def _finish(self, rpc: _Rpc, reply: frames.Reply) -> None:
+    def _finish(self, rpc: Rpc, reply: frames.Reply) -> None:
         if not rpc.done:
             rpc.done = True
             self._deliver(rpc.source, reply)
 
     # -------------------------------------------------------------- the other effects
 
-    def _on_save(self, node: _Node, effect: frames.Save) -> None:
+    def _on_save(self, node: Node, effect: frames.Save) -> None:
         if node.detached:
             return
         snapshot_size = -1 if effect.snapshot is None else len(effect.snapshot)
@@ -758,19 +586,19 @@ class Coordinator:
         )
         node.disk.begin(effect.raft_state, effect.snapshot)
 
-    def _on_saved(self, node: _Node, effect: frames.Saved) -> None:
+    def _on_saved(self, node: Node, effect: frames.Saved) -> None:
         if not node.detached:
             node.disk.complete(effect.number)
             self.journal.append(Saved(self.now, node.name, effect.number))
 
-    def _on_apply(self, node: _Node, effect: frames.Apply) -> None:
+    def _on_apply(self, node: Node, effect: frames.Apply) -> None:
         if node.detached:
             return
         self.journal.append(Applied(self.now, node.name, effect.payload))
         if self.on_apply is not None:
             self.on_apply(node.name, decode_record(effect.payload))
 
-    def _on_result(self, node: _Node, effect: frames.Result) -> None:
+    def _on_result(self, node: Node, effect: frames.Result) -> None:
         pending = self._controls.get(effect.control)
         if pending is None or pending.node is not node:
             return
@@ -778,13 +606,13 @@ class Coordinator:
         self.journal.append(Returned(self.now, node.name, effect.control, effect.payload))
         self._push(self.now, self._resume, pending.task, pending.wait, decode_record(effect.payload))
 
-    def _on_output(self, node: _Node, effect: frames.Output) -> None:
+    def _on_output(self, node: Node, effect: frames.Output) -> None:
         self.journal.append(Printed(self.now, node.name, effect.thread, effect.text))
 
-    def _on_annotation(self, node: _Node, effect: frames.Annotation) -> None:
+    def _on_annotation(self, node: Node, effect: frames.Annotation) -> None:
         self.journal.append(Annotated(self.now, node.name, effect.tag, effect.text))
 
-    def _on_report(self, node: _Node, effect: frames.Report) -> None:
+    def _on_report(self, node: Node, effect: frames.Report) -> None:
         if effect.kind == "threads":
             then = self._dumps.pop(id(node), None)
             if then is not None:
@@ -852,7 +680,7 @@ class Coordinator:
         self._tasks.clear()
         self._queue.clear()
         self._machines.close()
-        _interpreter.leave()
+        interpreter.leave()
 
 
 def host_title(name: str) -> str:

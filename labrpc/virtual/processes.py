@@ -24,9 +24,9 @@ from typing import IO, Any, NoReturn
 import msgspec
 
 import labrpc
-from labrpc.errors import HarnessError
+from labrpc.errors import CodeFault, HarnessError
 from labrpc.virtual import frames
-from labrpc.virtual.coordinator import CodeFault, host_title
+from labrpc.virtual.coordinator import host_title
 from labrpc.virtual.loader import CodeBundle
 from labrpc.virtual.nursery import KILL_SIGNAL_NAMES, receive, send
 

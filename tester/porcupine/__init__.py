@@ -1,4 +1,4 @@
-"""Is a history of concurrent operations linearizable? A library of its own: it knows nothing of the rest of this project.
+"""Is a history of concurrent operations linearizable? A library of its own, which knows nothing of this project.
 
     history --> validate.py --> partitions --> the model's own decision:  versioned.py, registers.py
      (Operations or Events)     (one a key)    |  none, or "I cannot tell"

@@ -26,7 +26,7 @@ _SMALL = 400
 _BUDGET_FACTOR, _BUDGET = 6, 50
 """Steps of the model that it may take: so many for each operation, and so many more."""
 _PREFIX_OPERATIONS, _PREFIX_BUDGET = 2_000, 5_000
-"""An illegal partition of at most so many operations is searched, for so many steps, for how far each can be placed."""
+"""An illegal partition of at most so many operations is searched for how far each can be placed, for so many steps."""
 _REST_BUDGET = 200_000
 """Configurations spent on each other partition once one is known to be illegal."""
 
@@ -163,7 +163,8 @@ class _Part:
 
     def _slice(self) -> None:
         search, run = self.search, self._run
-        assert search is not None and run is not None
+        assert search is not None
+        assert run is not None
         next(run, None)
         self.verdict = search.verdict
         if self.verdict is CheckResult.OK:
@@ -195,6 +196,15 @@ class _Part:
         assert self._order is not None
         return self._order
 
+    def look_on(self) -> None:
+        """Goes on for a while, though the whole is decided."""
+        if self.search is None:
+            self.begin()
+        while self.search is not None and self.verdict is CheckResult.UNKNOWN:
+            self.advance()
+            if self.search.configurations >= _REST_BUDGET:
+                break
+
     def prefixes(self) -> tuple[list[list[int]], int | None, str | None]:
         """Of a partition that is illegal, or undecided: partial linearizations, the culprit and why."""
         found = Prefixes(len(self.operations))
@@ -216,12 +226,12 @@ class _Part:
             self._hashing(lambda: plain_search(stepper, None, budget=_PREFIX_BUDGET, prefixes=found) and None)
         if self.search is None:
             self._start()
-        search, run = self.search, self._run
-        assert search is not None and run is not None
-        while search.verdict is CheckResult.UNKNOWN and search.configurations < _REST_BUDGET:
+        explored = 0
+        while self.search is not None and self.search.verdict is CheckResult.UNKNOWN and explored < _REST_BUDGET:
             self.advance()
-            search = self.search
-        found.offer(search.order())
+            explored = self.search.configurations
+        if self.search is not None:
+            found.offer(self.search.order())
 
 
 class _Check:
@@ -290,16 +300,13 @@ class _Check:
         explanation: str | None = None
         culprit: tuple[int, int] | None = None
         for number, part in enumerate(self._parts):
-            if part.verdict is CheckResult.UNKNOWN and self._illegal is not None and part.search is None:
-                part.begin()
+            if part.verdict is CheckResult.UNKNOWN and self._illegal is not None:
+                part.look_on()
             if part.verdict is CheckResult.OK:
                 orders.append([part.linearization()])
                 continue
-            prefixes, stuck, why = part.prefixes()
-            if part.verdict is CheckResult.OK:
-                orders.append([part.linearization()])
-                continue
-            orders.append(prefixes)
+            partial, stuck, why = part.prefixes()
+            orders.append(partial)
             if part is self._illegal and stuck is not None:
                 explanation, culprit = why, (number, stuck)
         return LinearizationInfo([part.operations for part in self._parts], orders, explanation, culprit)

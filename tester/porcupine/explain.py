@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tester.porcupine.model import Operation
+from tester.porcupine.model import Operation, Time
 from tester.porcupine.stepper import IMPOSSIBLE, Stepper
 
-__all__ = ["explain_stuck", "where"]
+__all__ = ["explain_stuck", "moment", "where"]
+
+
+def moment(time: Time) -> str:
+    """A time to nine digits, which is enough to tell nanoseconds apart in a run of a second."""
+    return str(time) if isinstance(time, int) else f"{time:.9g}"
 
 
 def where(operation: Operation, describe: Callable[[Any, Any], str]) -> str:
     """An operation with its client and its times, for the middle of a sentence."""
-    times = f"called at {operation.call_time}"
+    times = f"called at {moment(operation.call_time)}"
     if operation.return_time is not None:
-        times += f", returned at {operation.return_time}"
+        times += f", returned at {moment(operation.return_time)}"
     return f"client {operation.client_id}'s {describe(operation.input, operation.output)} ({times})"
 
 

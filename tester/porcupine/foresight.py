@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from typing import Any, Final
 
 from tester.porcupine.timeline import Timeline
@@ -72,15 +72,26 @@ class RegisterForesight:
 
 
 class StringForesight:
-    """For strings that grow by appends: no get to come can tell a string from another if it finds no continuation of
-    either."""
+    """For strings that grow by appends.
+
+    No get to come can tell a string from another if it finds no continuation of either.
+
+    A step is hopeless if a get that has not been called yet finds no continuation of what the step leaves, and there is
+    no put left, called before that get returns, of which it finds one: only a put makes a string shorter.
+    """
 
     def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        operations = timeline.operations
         found: dict[str, int] = {}
-        for stage, index in enumerate(timeline.order):
-            operation = timeline.operations[index]
-            if operation.input.op == "get":
-                found[operation.output.value] = stage
+        self._gets = [index for index in timeline.order if operations[index].input.op == "get"]
+        for index in self._gets:
+            found[operations[index].output.value] = timeline.rank[index]
+        self._puts = [index for index, operation in enumerate(operations) if operation.input.op == "put"]
+        self._starts: dict[int, list[int]] = {}
+        """Get -> the puts that what it finds may have started with."""
+        self._gets.sort(key=timeline.call_stage.__getitem__)
+        self._get_calls = [timeline.call_stage[index] for index in self._gets]
         self._texts = sorted(found)
         self._last = [found[text] for text in self._texts]
         self._last_of: dict[str, int] = {}
@@ -93,14 +104,42 @@ class StringForesight:
         if last is None:
             texts = self._texts
             low = bisect_left(texts, state)
-            high = bisect_left(texts, state + "\U0010ffff", low)
-            while high < len(texts) and texts[high].startswith(state):  # texts that go on with that very character
-                high += 1
-            last = max(self._last[low:high], default=-1)
-            if len(self._last_of) > 10_000:
+            if low == len(texts) or not texts[low].startswith(state):
+                last = -1
+            else:
+                high = bisect_left(texts, state + "\U0010ffff", low)
+                while high < len(texts) and texts[high].startswith(state):  # it goes on with that very character
+                    high += 1
+                last = max(self._last[low:high])
+            if len(self._last_of) > _KNOWN:
                 self._last_of.clear()
             self._last_of[state] = last
         return last >= stage
 
     def hopeless(self, stage: int, state: Any, next_state: Any, used: int) -> bool:
-        return False
+        number = bisect_right(self._get_calls, stage)
+        if number == len(self._gets):
+            return False
+        get = self._gets[number]
+        text = self._timeline.operations[get].output.value
+        if text.startswith(next_state):
+            return False
+        starts = self._starts.get(get)
+        timeline = self._timeline
+        if starts is None:
+            end = timeline.operations[get].return_time
+            assert end is not None
+            starts = self._starts[get] = [
+                index
+                for index in self._puts
+                if timeline.operations[index].call_time <= end
+                and text.startswith(timeline.operations[index].input.value)
+            ]
+        for index in starts:
+            if timeline.rank[index] >= stage and (timeline.call_stage[index] > stage or not used & timeline.bit[index]):
+                return False
+        return True
+
+
+_KNOWN = 10_000
+"""So many strings are remembered."""

@@ -28,6 +28,7 @@ __all__ = [
     "Model",
     "NondeterministicModel",
     "Operation",
+    "Time",
     "Traits",
 ]
 
@@ -107,6 +108,7 @@ class Traits:
         total: it is possible in every state.
         blind: it is total, and the state after it is the same whatever was before, such as a write.
         only_in: the one state in which it is possible; if it is possible in none, leave this alone.
+        restless: it changes every state in which it is possible, such as an append.
         changes_in: the only `Model.aspect` of a state, by default the state itself, in which it changes the state.
             In others it is impossible; if it is total, it leaves them as they are.
     """
@@ -114,6 +116,7 @@ class Traits:
     observer: bool = False
     total: bool = False
     blind: bool = False
+    restless: bool = False
     only_in: Any = ANY_STATE
     changes_in: Any = ANY_STATE
 

@@ -34,7 +34,7 @@ __all__ = [
 _OBSERVER = Traits(observer=True)
 _TOTAL_OBSERVER = Traits(observer=True, total=True)
 _BLIND = Traits(total=True, blind=True)
-_TOTAL = Traits(total=True)
+_APPEND = Traits(total=True, restless=True)
 
 
 # -------------------------------------------------------------- a versioned key/value store
@@ -333,7 +333,7 @@ def _traits_of_string(input: StringKvInput, output: StringKvOutput | None) -> Tr
         return _TOTAL_OBSERVER if output is None else Traits(observer=True, only_in=output.value)
     if input.op == "put":
         return _BLIND
-    return _TOTAL if input.value else _TOTAL_OBSERVER
+    return _APPEND if input.value else _TOTAL_OBSERVER
 
 
 def _describe_string(input: StringKvInput, output: StringKvOutput | None) -> str:
@@ -387,5 +387,6 @@ def _partition_events_by_key(events: Sequence[Event]) -> list[list[Event]]:
 
 def _complaint(index: int, operation: Operation, wrong: str) -> HistoryError:
     return HistoryError(
-        f"operation {index} of client {operation.client_id}, called at {operation.call_time}, is not the model's: {wrong}"
+        f"operation {index} of client {operation.client_id}, called at {operation.call_time}, "
+        f"is not of the model's kind: {wrong}"
     )

@@ -45,12 +45,15 @@ class OpenOperations:
             else:
                 self.kind[index] = PROBING if each.changes_in is ANY_STATE else CHANGING
         self._total = [each.total or each.blind for each in traits]
+        self._restless = [each.restless for each in traits]
         self.operation_in = [0] * timeline.slots
         """Slot -> the operation in it, if any."""
         self.waiting: dict[Any, int] = {}
         """State -> observers that are possible in it only."""
         self.probing = 0
         """Operations that must be tried to know whether they are possible without an effect."""
+        self.restless = 0
+        """Operations that never are."""
         self.idle: dict[Hashable, int] = {}
         """Aspect -> total operations that change the state only in it."""
         self.all_idle = 0
@@ -97,7 +100,10 @@ class OpenOperations:
                 del waiting[state]
             return
         if kind != CHANGING:
-            self.probing ^= bit
+            if self._restless[index]:
+                self.restless ^= bit
+            else:
+                self.probing ^= bit
             if kind == LOOKING:
                 return
         aspect = self._changes_in[index]

@@ -6,9 +6,9 @@ any linearization nothing else changes the state inside a block, so of two block
     block of 1    |--w1--|      |-r1-|             first: the least return in the block (here w1's)
     block of 2            |-w2-|                   last: the greatest call (here r1's)
 
-A block X must come before Y if X.first < Y.last: something in X had returned before something in Y was called. Any cycle
-of that relation contains two blocks that must each come before the other, so an order exists unless there is such a
-pair: O(n log n). A successful cas from one unique value to another glues two blocks to a chain, within which the order
+A block X must come before Y if X.first < Y.last: something in X had returned before something in Y was called. Any
+cycle of that relation contains two blocks that must each come before the other, so an order exists unless there is
+such a pair: O(n log n). A successful cas from one unique value to another glues two blocks to a chain, within which the order
 is known. Anything that happened outside a block, for certain, must not lie strictly within it.
 
 If all writes are of unique values and no cas failed or is unknown, that is all there is to say.
@@ -51,7 +51,7 @@ class _Chain:
 
 @dataclass(frozen=True, slots=True)
 class _Conflict:
-    """`stuck` cannot be placed: the value of `before` lasts until `after`, or nothing has made it (then they are None)."""
+    """`stuck` cannot be placed: the value of `before` lasts until `after`; or, without them, nothing made its value."""
 
     stuck: int
     before: int | None = None

@@ -50,6 +50,11 @@ __all__ = ["StageSearch", "traits_of"]
 _Path: TypeAlias = "tuple[_Path, int, int] | None"
 """The steps that changed the state, last first: (the steps before, stage, operation)."""
 
+_Configuration: TypeAlias = "tuple[int, int, Any]"
+"""(used, credited, state), of a stage that is clear."""
+
+_LET_GO = -1
+"""Instead of a step: let go what is about to return, since it has credit."""
 _DOMINANCE = 64
 """So many earlier configurations of a stage and state are compared with a new one, at most."""
 _MEMO = 1_000_000
@@ -110,7 +115,7 @@ class StageSearch:
                 self._constant[index] = stepper.apply(stepper.initial, index)
         opened = self._opened = OpenOperations(timeline, traits, _identical(stepper, traits, self._constant))
         order, bits, kinds, stages = timeline.order, timeline.bit, opened.kind, timeline.stages
-        waiting, arrivals = opened.waiting, timeline.arrivals
+        arrivals = timeline.arrivals
         foresight = self.foresight
         last_choosy = max(
             (
@@ -126,8 +131,8 @@ class StageSearch:
         path: _Path = None
         opened.arrive(0)
         credited = self._greet(0, state, 0)
-        stack: list[tuple[int, int, int, Any, _Path]] = []
-        seen: dict[tuple[int, Any], set[tuple[int, int]]] = {}
+        stack: list[tuple[int, int, int, Any, _Path, list[int]]] = []  # each with steps yet to be tried from it
+        seen: dict[tuple[int, Any], list[tuple[int, int]]] = {}
         remembered = 0
         while True:
             # Let go whatever has been used, or has credit and no use left.
@@ -173,22 +178,22 @@ class StageSearch:
             if stack:
                 known = seen.get((stage, state))
                 if known is None:
-                    seen[stage, state] = {(used, credited)}
+                    seen[stage, state] = [(used, credited)]
                     remembered += 1
-                elif (used, credited) in known:
-                    explore = False
                 else:
-                    compared = 0
-                    for other_used, other_credited in known:
+                    for number, (other_used, other_credited) in enumerate(known):
                         if not ((other_credited ^ credited) | (other_used ^ used)) & ~other_credited:
                             explore = False
+                            if number:  # what refuted one refutes more
+                                known[number], known[number >> 1] = known[number >> 1], known[number]
                             break
-                        compared += 1
-                        if compared == _DOMINANCE:
-                            break
-                    if explore:
-                        known.add((used, credited))
-                        remembered += 1
+                    else:
+                        if len(known) < _DOMINANCE:
+                            known.append((used, credited))
+                            remembered += 1
+                        else:
+                            known[remembered % _DOMINANCE] = (used, credited)
+                            remembered += 1
                         if remembered > _MEMO:
                             seen, remembered = {}, 0
             elif seen:
@@ -196,57 +201,45 @@ class StageSearch:
                 stepper.forget([state, stepper.initial, *self._constant.values()])
 
             if explore:
-                next_ones: list[tuple[int, int, int, Any, _Path]] = []
+                candidates = self._candidates(stage, used, credited, state)
                 if undecided:  # it has credit, and that is one way to let it go
-                    if stage + 1 == stages:
-                        self._succeed(path)
-                        return
-                    # The operations of the next stage arrive there; this stage's alternatives come first.
-                    next_ones.append((~stage, used, credited ^ bit, state, path))
-                self._steps(stage, used, credited, state, path, next_ones)
-                if len(next_ones) > 1:
-                    next_ones.reverse()
-                    stack += next_ones[:-1]
-                if next_ones:
-                    successor = next_ones[-1]
-                else:
-                    explore = False
-            if not explore:
-                if not stack:
-                    self.verdict = CheckResult.ILLEGAL
-                    self.stuck = order[self._deepest]
+                    candidates.append(_LET_GO)
+                if candidates:
+                    stack.append((stage, used, credited, state, path, candidates))
+            after: _Configuration | None = None
+            while stack and after is None:
+                there, used, credited, state, path, candidates = stack[-1]
+                index = candidates.pop()
+                if not candidates:
+                    stack.pop()
+                if there < stage:
+                    opened.retreat(stage, there)
+                    stage = there
+                if index != _LET_GO:
+                    after = self._step(stage, used, credited, state, index)
+                    path = (path, stage, index)
+                elif stage + 1 == stages:
+                    self._succeed(path)
                     return
-                successor = stack.pop()
-            there, used, credited, state, path = successor
-            passing = there < 0
-            if passing:
-                there = ~there
-            if there < stage:
-                opened.retreat(stage, there)
-                stage = there
-            if passing:
-                opened.advance(stage)
-                stage += 1
-                if foresight is not None and state is not foresight.nowhere and not foresight.matters(stage, state):
-                    state = foresight.nowhere
-                    credited = self._settle(stage, state, used, credited)
-                credited = self._greet(stage, state, credited)
+                else:
+                    opened.advance(stage)
+                    credited ^= bits[order[stage]]
+                    stage += 1
+                    if foresight is not None and state is not foresight.nowhere and not foresight.matters(stage, state):
+                        state = foresight.nowhere
+                        credited = self._settle(stage, state, used, credited)
+                    after = used, self._greet(stage, state, credited), state
+            if after is None:
+                self.verdict = CheckResult.ILLEGAL
+                self.stuck = order[self._deepest]
+                return
+            used, credited, state = after
 
-    def _steps(
-        self,
-        stage: int,
-        used: int,
-        credited: int,
-        state: Any,
-        path: _Path,
-        next_ones: list[tuple[int, int, int, Any, _Path]],
-    ) -> None:
-        """Adds the configurations that one step from here leads to, what returns first going first."""
-        opened, timeline, apply, foresight = self._opened, self.timeline, self.stepper.apply, self.foresight
-        rank, bits, kinds = timeline.rank, timeline.bit, opened.kind
-        due = timeline.order[stage]
-        candidates: list[tuple[int, int]] = []
+    def _candidates(self, stage: int, used: int, credited: int, state: Any) -> list[int]:
+        """The operations whose step may be taken from here, what returns first last."""
+        opened, rank = self._opened, self.timeline.rank
         aspect = state if self._aspect is None else self._aspect(state)
+        candidates: list[int] = []
         for groups in (opened.effective.get(aspect), opened.effective.get(ANY_STATE)):
             if groups is None:
                 continue
@@ -256,38 +249,40 @@ class StageSearch:
                     continue
                 first = self._first(mask & ~credited)
                 if first >= 0:
-                    candidates.append((rank[first], first))
+                    candidates.append(first)
                 other = self._first(mask & credited)
                 if other >= 0 and (first < 0 or rank[other] < rank[first]):
-                    candidates.append((rank[other], other))
-        candidates.sort()
-        for _, index in candidates:
-            bit = bits[index]
-            now_used = used | bit
-            if kinds[index] == BLIND:
-                after = self.merged(stage, self._constant[index])
-                if index != due:
-                    if after == state:
-                        if not opened.total & ~(now_used | credited):
-                            continue
-                    elif not self._gains(after, now_used, credited):
-                        continue
-                if foresight is not None and foresight.hopeless(stage, state, after, now_used):
-                    continue
-                now_credited = (credited | opened.total) & ~now_used
-            else:
-                after = apply(state, index)
-                if after is IMPOSSIBLE:
-                    continue
-                after = self.merged(stage, after)
-                if after == state and credited & bit:
-                    continue
-                if foresight is not None and foresight.hopeless(stage, state, after, now_used):
-                    continue
-                now_credited = credited & ~bit
-            if after != state:
-                now_credited = self._settle(stage, after, now_used, now_credited)
-            next_ones.append((stage, now_used, now_credited, after, (path, stage, index)))
+                    candidates.append(other)
+        candidates.sort(key=rank.__getitem__, reverse=True)
+        return candidates
+
+    def _step(self, stage: int, used: int, credited: int, state: Any, index: int) -> _Configuration | None:
+        """What the step of `index` leads to; None if it is not possible, or leads nowhere that others do not."""
+        opened, foresight = self._opened, self.foresight
+        bit = self.timeline.bit[index]
+        used |= bit
+        if opened.kind[index] == BLIND:
+            after = self.merged(stage, self._constant[index])
+            if index != self.timeline.order[stage]:
+                if after == state:
+                    if not opened.total & ~(used | credited):
+                        return None
+                elif not self._gains(after, used, credited):
+                    return None
+            credited = (credited | opened.total) & ~used
+        else:
+            after = self.stepper.apply(state, index)
+            if after is IMPOSSIBLE:
+                return None
+            after = self.merged(stage, after)
+            if after == state and credited & bit:
+                return None
+            credited &= ~bit
+        if foresight is not None and foresight.hopeless(stage, state, after, used):
+            return None
+        if after != state:
+            credited = self._settle(stage, after, used, credited)
+        return used, credited, after
 
     def _first(self, mask: int) -> int:
         """The operation of a set that returns first; -1 for the empty one."""
@@ -314,6 +309,8 @@ class StageSearch:
             aspect = state if self._aspect is None else self._aspect(state)
             credited |= opened.all_idle & ~opened.idle.get(aspect, 0) & ~used
         mask = opened.probing & ~(used | credited)
+        if opened.restless and self.foresight is not None and state is self.foresight.nowhere:
+            mask |= opened.restless & ~(used | credited)
         while mask:
             low = mask & -mask
             mask ^= low
@@ -335,6 +332,8 @@ class StageSearch:
                 if opened.all_idle & bit:
                     aspect = state if self._aspect is None else self._aspect(state)
                     credited |= bit & ~opened.idle.get(aspect, 0)
+            elif opened.restless & bit and (self.foresight is None or state is not self.foresight.nowhere):
+                pass
             elif self._idles(stage, state, index, bit):
                 credited |= bit
         return credited
@@ -355,7 +354,7 @@ class StageSearch:
         opened = self._opened
         if opened.waiting.get(state, 0) & ~credited:
             return True
-        if opened.all_idle & ~(used | credited):
+        if opened.all_idle & ~(used | credited) or opened.restless & ~used:
             return True
         aspect = state if self._aspect is None else self._aspect(state)
         groups = opened.effective.get(aspect)
@@ -471,7 +470,7 @@ class _Placement:
 
 def _without_states(traits: Traits) -> Traits:
     """The traits that hold whatever states are equal."""
-    return Traits(observer=traits.observer, total=traits.total, blind=traits.blind)
+    return Traits(observer=traits.observer, total=traits.total, blind=traits.blind, restless=traits.restless)
 
 
 def _identical(stepper: Stepper, traits: list[Traits], constant: dict[int, Any]) -> list[int]:

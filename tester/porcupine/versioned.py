@@ -3,11 +3,11 @@
 The key's history is a row of instants: t[v] is when version v becomes v+1. All that operations say is of four kinds:
 
     order       t[v-1] <= t[v]
-    bounds      low <= t[v] <= high       who saw version v did so after t[v-1] and before t[v]; a put that was done at v
-                                          happened at t[v]
-    choices     t[v] lies in one of some intervals: those of the puts at v of which nobody knows whether they were done;
-                or it is never, if nobody has seen what comes after v
-    clauses     t[v] > end implies t[v-1] >= start: a put at v, over [start, end], that found another version than v
+    bounds      low <= t[v] <= high     who saw version v did so after t[v-1] and before t[v]; a put at v that was done
+                                        was done at t[v]
+    choices     t[v] lies in one of some intervals, those of the puts at v of which nobody knows whether they were
+                done; or it is never, if nobody has seen what comes after v
+    clauses     t[v] > end implies t[v-1] >= start, for a put at v, over [start, end], that found another version
 
 The componentwise minimum of two solutions is a solution too, for each kind, so if there is a solution there is a least
 one. It is found by lifting each t[v], from -infinity, only as far as it must: what is lifted then was lifted in every
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, TypeAlias
 
-from tester.porcupine.explain import where
+from tester.porcupine.explain import moment, where
 from tester.porcupine.model import Decision, Finding, Operation
 
 __all__ = ["decide_versioned"]
@@ -185,12 +185,14 @@ class _Key:
         return None
 
     def _unmade(self, version: int) -> _Conflict:
-        """Nobody can have made version+1, yet a later one, or it, is needed: by whom?"""
-        for later in range(version, self._required):
-            for index in (self._seen_by[later + 1], self._done_by[later + 1], self._high_by[later]):
-                if index >= 0:
-                    return _Conflict(index, None, version + 1, "nobody")
-        raise AssertionError(f"version {version + 1} is needed by no operation")
+        """Nobody can have made version+1, yet it or a later one is needed: by whom first?"""
+        needed_by = [
+            index
+            for later in range(version, self._required)
+            for index in (self._seen_by[later + 1], self._done_by[later + 1], self._high_by[later])
+            if index >= 0
+        ]
+        return _Conflict(min(needed_by, key=lambda index: _end(self.operations[index])), None, version + 1, "nobody")
 
     def _lift(self) -> _Conflict | None:
         times, low_by = self._low, self._low_by
@@ -295,38 +297,60 @@ def _least(intervals: list[_Interval], time: float) -> tuple[float, int]:
 def decide_versioned(operations: Sequence[Operation], describe: _Describe) -> Decision:
     """The verdict on the operations of one key: `KvInput` and `KvOutput`, in any order."""
     key = _Key(operations)
-    conflict = key.conflict
-    if conflict is None:
+    if key.conflict is None:
         return Decision(True, lambda: Finding(key.order()))
-    return Decision(False, lambda: _refutation(operations, conflict, describe))
+    return Decision(False, lambda: _refutation(operations, describe))
 
 
-def _refutation(operations: Sequence[Operation], conflict: _Conflict, describe: _Describe) -> Finding:
-    """The conflict, in words, and a linearization of what went before.
+_CUTS = 4
 
-    The history is cut right before the last return that the conflict needs, so that one operation less is certain;
-    with what is left there may be another conflict, and so on.
+
+def _refutation(operations: Sequence[Operation], describe: _Describe) -> Finding:
+    """The first conflict, in words, and a linearization of what went before.
+
+    The history is cut right before the last return that a conflict needs, so that one operation less is certain; what
+    is left may have another conflict, and so on. It is read by return, so that the first conflict found is an early
+    one. If that takes long, the right cut is looked for by halves.
     """
-    explained, order = conflict, list[int]()
-    now: _Conflict | None = conflict
+    by_return = sorted(range(len(operations)), key=lambda index: _end(operations[index]))
+    ordered = [operations[index] for index in by_return]
+    key = _Key(ordered)
+    assert key.conflict is not None
+    explained = key.conflict
+    cut = _ends(ordered, explained)[-1]
     for _ in range(_CUTS):
-        assert now is not None
-        ends = [_end(operations[index]) for index in (now.low, now.high) if index is not None and index >= 0]
-        ends = [end for end in ends if end < inf] or [operations[now.low].call_time]
-        key = _Key(operations, max(ends))
-        now = key.conflict
-        if now is None:
-            order = key.order()
+        key = _Key(ordered, cut)
+        if key.conflict is None:
             break
-        explained = now
+        # What came too late for somebody needs no return: then the cut is where that other one returns.
+        repeated = key.conflict.high == explained.high and key.conflict.high is not None
+        explained = key.conflict
+        cut = min(cut, _ends(ordered, explained)[0 if repeated else -1])
+    else:
+        cuts = sorted({end for each in ordered if (end := _end(each)) <= cut})
+        legal, illegal = -1, len(cuts)
+        while illegal - legal > 1:
+            middle = (legal + illegal) // 2
+            tried = _Key(ordered, cuts[middle])
+            if tried.conflict is None:
+                legal = middle
+            else:
+                illegal, explained = middle, tried.conflict
+        cut = cuts[legal] if legal >= 0 else -inf
+        key = _Key(ordered, cut)
     culprit = max(
-        (index for index in (explained.low, explained.high) if index is not None and index >= 0),
-        key=lambda index: (operations[index].return_time is not None, _end(operations[index])),
+        (index for index in (explained.low, explained.high) if index is not None),
+        key=lambda index: (_end(ordered[index]) == cut, ordered[index].return_time is not None, _end(ordered[index])),
     )
-    return Finding(order, culprit, _sentence(operations, explained, describe))
+    return Finding(
+        [by_return[index] for index in key.order()], by_return[culprit], _sentence(ordered, explained, describe)
+    )
 
 
-_CUTS = 3
+def _ends(operations: Sequence[Operation], conflict: _Conflict) -> list[float]:
+    """The returns that a conflict is about, in order."""
+    ends = [_end(operations[index]) for index in (conflict.low, conflict.high) if index is not None]
+    return sorted(end for end in ends if end < inf) or [operations[conflict.low].call_time]
 
 
 def _end(operation: Operation) -> float:
@@ -357,6 +381,6 @@ def _sentence(operations: Sequence[Operation], conflict: _Conflict, describe: _D
         )
     return (
         f"version {version + 1} of {key!r} cannot be placed: it was made no earlier than "
-        f"{operations[conflict.low].call_time}, after the call of {named(conflict.low)}, and no later than "
-        f"{_end(operations[other])}, before the return of {named(other)}"
+        f"{moment(operations[conflict.low].call_time)}, after the call of {named(conflict.low)}, and no later than "
+        f"{moment(_end(operations[other]))}, before the return of {named(other)}"
     )

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from labrpc.errors import UsageError
-from labrpc.virtual.coordinator import CodeFault
+from labrpc.errors import CodeFault, UsageError
 from tester.run import Options, parse_seed
 from tests.harness.conftest import header_line
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from labrpc.virtual.coordinator import CodeFault
+from labrpc.errors import CodeFault
 from tests.harness.conftest import header_line
 
 BASE = """

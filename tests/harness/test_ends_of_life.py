@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from labrpc.codec import encode
-from labrpc.errors import UsageError
+from labrpc.errors import CodeFault, UsageError
 from labrpc.journal import Dropped, Saved, Sent, Stopped
-from labrpc.virtual.coordinator import CodeFault
 from tests.harness.conftest import FixedDisturbance
 
 COUNTER = """

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from labrpc.virtual.coordinator import CodeFault
+from labrpc.errors import CodeFault
 from tester.raft_cluster import RaftCluster
 from tester.run import Options, Run
 from tests.harness.conftest import FixedDisturbance

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from labrpc.codec import decode_record
-from labrpc.errors import UsageError
+from labrpc.errors import CodeFault, UsageError
 from labrpc.journal import Applied
-from labrpc.virtual.coordinator import CodeFault
 from tester import mutants
 from tester.mutants import Mutant
 from tester.run import Options, Run

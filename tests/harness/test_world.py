@@ -7,9 +7,8 @@ import time
 
 import pytest
 
-from labrpc.errors import HarnessError, UsageError
+from labrpc.errors import CodeFault, HarnessError, RunLimitExceeded, UsageError
 from labrpc.journal import Delivered, Dropped, Faulted, Printed, Sent
-from labrpc.virtual.coordinator import CodeFault, RunLimitExceeded
 from tester.raft_cluster import RaftCluster
 from tester.run import Options, Run
 

@@ -11,7 +11,7 @@ __all__ = ["is_linearizable"]
 
 
 def is_linearizable(model: Model, history: Sequence[Operation]) -> bool:
-    """Whether some order of `history`, with or without each operation that never returned, is one that `model` allows."""
+    """Whether `model` allows some order of `history`, with or without each operation that never returned."""
     parts = [history] if model.partition is None else model.partition(history)
     return all(_can_complete(model, model.init(), frozenset(range(len(part))), part) for part in parts)
 
