@@ -98,8 +98,6 @@ class Coordinator:
         self._warned: set[str] = set()
         self.events = 0
         """Events processed so far."""
-        self.on_apply: Callable[[str, Any], None] | None = None
-        """Called with (server, decoded ApplyMsg as a Record) at each apply."""
         self.interruption: BaseException | None = None
         """Set by `interrupt`, from a signal handler; raised in the test as soon as the code under test is left."""
         self.running: Node | None = None
@@ -595,8 +593,6 @@ class Coordinator:
         if node.detached:
             return
         self.journal.append(Applied(self.now, node.name, effect.payload))
-        if self.on_apply is not None:
-            self.on_apply(node.name, decode_record(effect.payload))
 
     def _on_result(self, node: Node, effect: frames.Result) -> None:
         pending = self._controls.get(effect.control)

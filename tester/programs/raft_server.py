@@ -13,29 +13,20 @@ from typing import Any
 from labrpc import decode, encode
 from labrpc.program import ProgramHost
 from raft import ApplyMsg, Raft
+from tester.programs.raft_controls import RaftControls
 
 __all__ = ["boot"]
 
 
-class Controls:
+class Controls(RaftControls):
     """What the test may call on this server."""
 
     def __init__(self, raft: Raft) -> None:
-        self._raft = raft
+        super().__init__(raft, raft.kill)
 
     def start(self, command: Any) -> tuple[int, int, bool]:
         index, term, is_leader = self._raft.start(command)
         return index, term, is_leader
-
-    def get_state(self) -> tuple[int, bool]:
-        term, is_leader = self._raft.get_state()
-        return term, is_leader
-
-    def persist_bytes(self) -> int:
-        return self._raft.persist_bytes()
-
-    def kill(self) -> None:
-        self._raft.kill()
 
 
 class Service:

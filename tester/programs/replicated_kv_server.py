@@ -4,29 +4,21 @@ from __future__ import annotations
 
 from kvraft import ReplicatedKVServer
 from labrpc.program import ProgramHost
+from tester.programs.raft_controls import RaftControls
 from tester.programs.raft_tap import RaftTap
 
 __all__ = ["boot"]
 
 
-class Controls:
+class Controls(RaftControls):
     """What the test may call on this server."""
 
     def __init__(self, server: ReplicatedKVServer, tap: RaftTap, host: ProgramHost) -> None:
-        self._server, self._raft, self._persister = server, tap.raft, host.persister
-
-    def get_state(self) -> tuple[int, bool]:
-        term, is_leader = self._raft.get_state()
-        return term, is_leader
-
-    def persist_bytes(self) -> int:
-        return self._raft.persist_bytes()
+        super().__init__(tap.raft, server.kill)
+        self._persister = host.persister
 
     def snapshot_bytes(self) -> int:
         return self._persister.snapshot_size()
-
-    def kill(self) -> None:
-        self._server.kill()
 
 
 def boot(host: ProgramHost) -> Controls:

@@ -8,6 +8,7 @@ from typing import Any
 from kvraft import RSM
 from labrpc import decode, encode, message
 from labrpc.program import ProgramHost
+from tester.programs.raft_controls import RaftControls
 from tester.programs.raft_tap import RaftTap
 
 __all__ = ["boot"]
@@ -52,11 +53,12 @@ class Counter:
         self.value = decode(data)
 
 
-class Controls:
+class Controls(RaftControls):
     """What the test may call on this server."""
 
     def __init__(self, rsm: RSM, counter: Counter, tap: RaftTap) -> None:
-        self._rsm, self._counter, self._raft = rsm, counter, tap.raft
+        super().__init__(tap.raft, rsm.kill)
+        self._rsm, self._counter = rsm, counter
 
     def submit(self, request: str) -> tuple[str, Any]:
         err, result = self._rsm.submit(REQUESTS[request])
@@ -64,16 +66,6 @@ class Controls:
 
     def counter(self) -> int:
         return self._counter.value
-
-    def get_state(self) -> tuple[int, bool]:
-        term, is_leader = self._raft.get_state()
-        return term, is_leader
-
-    def persist_bytes(self) -> int:
-        return self._raft.persist_bytes()
-
-    def kill(self) -> None:
-        self._rsm.kill()
 
 
 def boot(host: ProgramHost) -> Controls:

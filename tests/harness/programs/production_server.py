@@ -8,19 +8,11 @@ from typing import Any
 
 from labrpc.program import ProgramHost
 from raft.production import Options, ProductionRaft
+from tester.programs.raft_server import Controls
 
 
-class Controls:
-    def __init__(self, raft: ProductionRaft) -> None:
-        self._raft = raft
-
-    def start(self, command: Any) -> tuple[int, int, bool]:
-        index, term, is_leader = self._raft.start(command)
-        return index, term, is_leader
-
-    def get_state(self) -> tuple[int, bool]:
-        term, is_leader = self._raft.get_state()
-        return term, is_leader
+class ProductionControls(Controls):
+    _raft: ProductionRaft
 
     def read_index(self) -> int | None:
         return self._raft.read_index()
@@ -31,11 +23,8 @@ class Controls:
     def transfer_leadership(self, target: int) -> bool:
         return self._raft.transfer_leadership(target)
 
-    def kill(self) -> None:
-        self._raft.kill()
 
-
-def boot(host: ProgramHost) -> Controls:
+def boot(host: ProgramHost) -> ProductionControls:
     apply_ch: queue.Queue[Any] = queue.Queue(1)
 
     def drain() -> None:
@@ -46,4 +35,4 @@ def boot(host: ProgramHost) -> Controls:
     options = Options(**host.config["options"])
     raft = ProductionRaft(host.ends, host.config["me"], host.persister, apply_ch, options)
     host.serve(raft)
-    return Controls(raft)
+    return ProductionControls(raft)
