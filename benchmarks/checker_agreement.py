@@ -24,7 +24,11 @@ from tester.porcupine.stepper import Stepper
 from tests.harness.porcupine.histories import MODELS, corrupt, scribble, simulate
 from tests.harness.porcupine.oracle import is_linearizable
 
-__all__ = ["METHODS", "disagreement", "small_history"]
+__all__ = ["METHODS", "bare", "disagreement", "medium_history", "small_history"]
+
+
+MEDIUM = 20
+"""One of so many histories is of some dozens of operations, and compared with what the textbook search says of it."""
 
 
 def bare(model: Model) -> Model:
@@ -125,9 +129,31 @@ def small_history(kind: str, rng: random.Random) -> list[Operation]:
     return history
 
 
-def disagreement(model: Model, history: list[Operation]) -> tuple[bool, str]:
-    """Whether it is linearizable, and the methods that say otherwise."""
-    truth = is_linearizable(model, history)
+def medium_history(kind: str, rng: random.Random) -> list[Operation]:
+    """Some dozens of operations: too many for brute force, few enough for the textbook search."""
+    history = simulate(
+        kind,
+        seed=rng.randrange(2**32),
+        operations=rng.randrange(8, 32),
+        clients=rng.randrange(2, 7),
+        values=rng.choice((2, 3, 5, None)),
+        writes=rng.choice((0.4, 0.6)),
+        lost=rng.choice((0.0, 0.0, 0.1)),
+        maybe=rng.choice((0.0, 0.3)),
+        ties=rng.random() < 0.5,
+    )
+    for _ in range(rng.randrange(3)):
+        try:
+            history = corrupt(history, rng)
+        except ValueError:
+            break
+    return history
+
+
+def disagreement(model: Model, history: list[Operation], *, truth: bool | None = None) -> tuple[bool, str]:
+    """Whether it is linearizable, by brute force unless `truth` says so, and the methods that say otherwise."""
+    if truth is None:
+        truth = is_linearizable(model, history)
     wrong = []
     for name, method in METHODS.items():
         try:
@@ -154,8 +180,13 @@ def main() -> None:
     for number in track(range(options.histories), "judging", console=console, transient=True):
         kind = kinds[number % len(kinds)]
         rng = random.Random(f"{options.seed} {number}")
-        history = small_history(kind, rng)
-        legal, wrong = disagreement(models[kind], history)
+        if number // len(kinds) % MEDIUM:
+            history = small_history(kind, rng)
+            legal, wrong = disagreement(models[kind], history)
+        else:
+            history = medium_history(kind, rng)
+            truth = METHODS["plain"](models[kind], history) is CheckResult.OK
+            legal, wrong = disagreement(models[kind], history, truth=truth)
         if wrong:
             lines = "\n".join(map(repr, history))
             raise SystemExit(f"history {number} of seed {options.seed}, {kind}, legal: {legal}, but {wrong}\n{lines}")

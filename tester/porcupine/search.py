@@ -55,9 +55,9 @@ _Configuration: TypeAlias = "tuple[int, int, Any]"
 
 _LET_GO = -1
 """Instead of a step: let go what is about to return, since it has credit."""
-_DOMINANCE = 64
+_DOMINANCE = 128
 """So many earlier configurations of a stage and state are compared with a new one, at most."""
-_MEMO = 1_000_000
+_MEMO = 500_000
 """With so many configurations on record the memo is dropped: what was refuted may then be refuted again."""
 _PAUSE = 500
 """Configurations between two pauses of a search."""

@@ -7,7 +7,8 @@
      0.3193  C1  F1  F0   1 votes for 0, term 1
 
 Roles and terms are what the messages tell: F follower, C candidate, L leader, - down, x cut off. What repeats is one
-row with its count. Nothing depends on colour alone.
+row with its count. Clients have no lane; what they ask and are told is among what happens. Nothing depends on colour
+alone.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from labrpc.journal import (
     Faulted,
     Printed,
     Reported,
+    Returned,
     Sent,
     Stopped,
 )
@@ -38,7 +40,7 @@ from labrpc.journal import (
 __all__ = ["Row", "render", "rows_of"]
 
 _MOST_PRINTED = 48
-"""Characters of a printed line that are shown here; the report has them all below."""
+"""Characters of a printed line or a command that are shown here; the report has printed lines in full below."""
 
 _ROLE_STYLE = {"F": "cyan", "C": "yellow", "L": "green", "-": "dim"}
 
@@ -77,6 +79,8 @@ class _Reader:
         self.rows: list[Row] = []
         self._sent: dict[int, tuple[Sent, Record | None]] = {}
         self._repeated: dict[tuple[str, str], Row] = {}
+        self._asked: dict[int, str] = {}
+        """control -> what a client was asked to do."""
 
     def lane(self, name: str) -> _Lane:
         return self.lanes.setdefault(name, _Lane())
@@ -103,6 +107,8 @@ class _Reader:
 
     def read(self, event: Any) -> None:
         match event:
+            case Booted(host=host) if is_clerk(host):
+                pass
             case Booted(at=at, host=host, incarnation=incarnation):
                 self.lanes[host] = _Lane()
                 if incarnation > 1:
@@ -121,10 +127,15 @@ class _Reader:
                 self.add(at, "", f"{kind} {detail}".strip())
             case Applied(at=at, host=host, payload=payload):
                 self._applied(at, host, payload)
+            case Controlled(at=at, host=host, control=control, name=name) if is_clerk(host):
+                self._asked[control] = asked = f"{name}({', '.join(map(repr, _decoded(event.payload) or ()))})"
+                self.add(at, host, asked)
+            case Returned(at=at, host=host, control=control) if is_clerk(host):
+                self.add(at, host, f"{self._asked.pop(control, '')} -> {_decoded(event.payload)!r}")
             case Controlled(at=at, host=host, name=name) if name not in ("get_state",):
                 self.add(at, host, f"test: {name}()")
             case Printed(at=at, host=host, text=text):
-                self.add(at, host, f"» {text if len(text) <= _MOST_PRINTED else text[: _MOST_PRINTED - 1] + '…'}")
+                self.add(at, host, f"» {_short(text)}")
             case Annotated(at=at, host=host, tag=tag, text=text):
                 self.add(at, host, f"[{tag}] {text}")
             case Reported(at=at, host=host, text=text):
@@ -140,7 +151,7 @@ class _Reader:
     def _sent_message(self, event: Sent) -> None:
         body = _record(event.payload)
         self._sent[event.message] = (event, body)
-        if body is None or type(body.fields.get("term")) is not int:
+        if is_clerk(event.source) or body is None or type(body.fields.get("term")) is not int:
             return
         lane, term = self.lane(event.source), body.term
         lane.saw(term)
@@ -173,7 +184,7 @@ class _Reader:
         if sent is None:
             return
         event, body = sent
-        if body is not None and type(body.fields.get("term")) is int:
+        if not is_clerk(event.target) and body is not None and type(body.fields.get("term")) is int:
             self.lane(event.target).saw(body.term)
         if event.reply_to:
             self._sent.pop(message, None)
@@ -193,23 +204,36 @@ class _Reader:
     def _applied(self, at: int, host: str, payload: bytes) -> None:
         body = _record(payload)
         if body is not None and body.fields.get("command_valid"):
-            self.add(at, host, f"applies {body.fields.get('command_index')}: {str(body.fields.get('command'))[:20]}")
+            self.add(at, host, f"applies {body.fields.get('command_index')}: {_short(str(body.fields.get('command')))}")
+
+
+def is_clerk(host: str) -> bool:
+    """Whether `host` is a client of the service, not a server."""
+    return host.startswith("c")
+
+
+def _decoded(payload: bytes) -> Any:
+    try:
+        return decode_record(payload)
+    except CodecError:
+        return None
 
 
 def _record(payload: bytes) -> Record | None:
-    try:
-        body = decode_record(payload)
-    except CodecError:
-        return None
+    body = _decoded(payload)
     return body if isinstance(body, Record) else None
 
 
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST_PRINTED else text[: _MOST_PRINTED - 1] + "…"
+
+
 def rows_of(events: Iterable[Any]) -> tuple[list[str], list[Row]]:
-    """The lanes (servers first, then clerks) and all rows of a run."""
+    """The lanes, one a server, and all rows of a run."""
     reader = _Reader()
     for event in events:
         reader.read(event)
-    lanes = sorted(reader.lanes, key=lambda name: (name.startswith("c"), len(name), name))
+    lanes = sorted(reader.lanes, key=lambda name: (len(name), name))
     return lanes, reader.rows
 
 
@@ -217,7 +241,7 @@ def render(events: Iterable[Any], *, last: int = 24) -> Table:
     """The last `last` rows as a rich table."""
     lanes, rows = rows_of(events)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
-    table.add_column("time", justify="right", no_wrap=True, style="dim")
+    table.add_column("time", justify="right", no_wrap=True, style="dim", min_width=7)
     for lane in lanes:
         table.add_column(lane, no_wrap=True, min_width=3)
     table.add_column("what happens", overflow="fold")
@@ -239,4 +263,5 @@ def _phrase(row: Row) -> Text:
     text = "; ".join(row.phrases) + (f" (×{row.times})" if row.times > 1 else "")
     if not row.actor:
         return Text(f"== {text}", style="bold magenta")
-    return Text.assemble((f"{row.actor} ", "bold"), text)
+    actor = f"clerk {row.actor[1:]}" if is_clerk(row.actor) else row.actor
+    return Text.assemble((f"{actor} ", "bold"), text)
