@@ -1,0 +1,426 @@
+"""What a run's events mean: one reading, from which every picture and every text about a run is made.
+
+    journal events --read--> Reading --> terminal timeline, HTML page, Perfetto trace, logs, stories
+
+Roles, terms, log and commit indices are what the messages tell (Fig. 2), so they need no help from the code under
+test; for code with other messages there are just no roles. Times are ns since the run began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from labrpc.codec import CodecError, Record, decode_record
+from labrpc.journal import (
+    Annotated,
+    Applied,
+    Booted,
+    Controlled,
+    Delivered,
+    Dropped,
+    Faulted,
+    Printed,
+    Reported,
+    Returned,
+    Saved,
+    Saving,
+    Sent,
+    Stopped,
+)
+
+__all__ = ["Band", "Call", "Message", "Note", "Progress", "Reading", "RoleSpan", "is_clerk", "read"]
+
+
+@dataclass(slots=True)
+class Message:
+    """One message from host to host, a request or (`reply_to` is not 0) the reply to one."""
+
+    number: int
+    reply_to: int
+    source: str
+    target: str
+    method: str
+    sent: int
+    size: int
+    body: Any
+    """What it says: a `Record`, or None if its bytes are no value."""
+    arrivals: list[int] = field(default_factory=list)
+    dropped: int | None = None
+    reason: str = ""
+    """Why it was dropped."""
+
+
+@dataclass(slots=True)
+class RoleSpan:
+    """`lane` was in `role` (F follower, C candidate, L leader, - down) and `term` from `start` to `end`."""
+
+    lane: str
+    start: int
+    end: int
+    role: str
+    term: int
+
+
+@dataclass(slots=True)
+class Progress:
+    """From `at` on, as far as its messages tell: the indices of `lane`'s last entry, commit and apply."""
+
+    at: int
+    lane: str
+    last_index: int
+    last_term: int
+    commit_index: int
+    applied_index: int
+
+
+@dataclass(slots=True)
+class Band:
+    """A fault of `kind` that held from `start` to `end`; `hosts` are those it is about, none: the whole network."""
+
+    kind: str
+    detail: str
+    start: int
+    end: int
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Call:
+    """A control call of the test: on a server, or (an operation) on a client. `end` None: it did not return."""
+
+    host: str
+    number: int
+    name: str
+    args: tuple[Any, ...]
+    start: int
+    end: int | None = None
+    result: Any = None
+
+
+@dataclass(slots=True)
+class Note:
+    """Something that happened on a host at one instant.
+
+    `kind` is one of boot, crash, shutdown, save, saved, apply, snapshot, print, annotate, report; `topic` is the tag of
+    an annotation, the thread of a printed line, the kind of a report.
+    """
+
+    at: int
+    host: str
+    kind: str
+    text: str
+    topic: str = ""
+    value: Any = None
+    """The index of what was applied, the number of a save, or the incarnation that began or ended."""
+
+
+@dataclass
+class Reading:
+    """A whole run."""
+
+    servers: list[str] = field(default_factory=list)
+    clerks: list[str] = field(default_factory=list)
+    messages: dict[int, Message] = field(default_factory=dict)
+    roles: list[RoleSpan] = field(default_factory=list)
+    progress: list[Progress] = field(default_factory=list)
+    bands: list[Band] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    events: int = 0
+    end: int = 0
+    """The time of the last event."""
+
+
+def is_clerk(host: str) -> bool:
+    """Whether `host` is a client of the service, not a server."""
+    return host.startswith("c")
+
+
+def decoded(payload: bytes) -> Any:
+    """The value, with messages as `Record`s; None if the bytes are none."""
+    try:
+        return decode_record(payload)
+    except CodecError:
+        return None
+
+
+def read(events: Iterable[Any]) -> Reading:
+    """The reading of a journal's events, given in order."""
+    reader = _Reader()
+    for event in events:
+        reader.take(event)
+    return reader.finish()
+
+
+class _Server:
+    """What is known of one server while reading."""
+
+    __slots__ = ("applied_index", "commit_index", "last_index", "last_term", "role", "since", "term")
+
+    def __init__(self, at: int, before: _Server | None = None) -> None:
+        """A new incarnation; of the one `before` it has what was persistent."""
+        self.role, self.since = "F", at
+        self.term, self.last_index, self.last_term = (
+            (before.term, before.last_index, before.last_term) if before else (0, 0, 0)
+        )
+        self.commit_index = self.applied_index = 0
+
+
+_SWITCHES = {  # kind of event -> (kind of band, whether it begins or ends it)
+    "disconnect": ("disconnected", True),
+    "connect": ("disconnected", False),
+    "cut": ("cut", True),
+    "mend": ("cut", False),
+    "pause": ("paused", True),
+    "resume": ("paused", False),
+    "unreliable": ("unreliable", True),
+    "reliable": ("unreliable", False),
+}
+_HEALED = ("disconnected", "cut", "partition")
+_WEATHER = {"long reordering": "off", "long delays": "off", "duplication": "0 of 1000"}
+"""Faults of the whole network whose detail says whether they are on, and what it says when they are off."""
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self._reading = Reading()
+        self._servers: dict[str, _Server] = {}
+        self._open_bands: dict[tuple[str, str], Band] = {}
+        self._open_calls: dict[int, Call] = {}
+        self._take: dict[type, Any] = {
+            Booted: self._booted,
+            Stopped: self._stopped,
+            Sent: self._sent,
+            Delivered: self._delivered,
+            Dropped: self._dropped,
+            Saving: self._saving,
+            Saved: self._saved,
+            Applied: self._applied,
+            Controlled: self._controlled,
+            Returned: self._returned,
+            Faulted: self._faulted,
+            Printed: lambda e: self._note(e.at, e.host, "print", e.text, e.thread),
+            Annotated: lambda e: self._note(e.at, e.host, "annotate", e.text, e.tag),
+            Reported: lambda e: self._note(
+                e.at, e.host, "report", f"{e.text} {e.site and f'at {e.site}'}".strip(), e.kind
+            ),
+        }
+
+    def take(self, event: Any) -> None:
+        self._reading.events += 1
+        self._reading.end = max(self._reading.end, event.at)
+        self._take[type(event)](event)
+
+    def finish(self) -> Reading:
+        reading = self._reading
+        for name, server in self._servers.items():
+            self._end_span(name, server, reading.end)
+        for band in self._open_bands.values():
+            band.end = reading.end
+        reading.roles.sort(key=lambda span: (span.start, span.end))
+        reading.servers = sorted(self._servers, key=lambda name: (len(name), name))
+        reading.clerks.sort(key=lambda name: (len(name), name))
+        return reading
+
+    def _note(self, at: int, host: str, kind: str, text: str, topic: str = "", value: Any = None) -> None:
+        self._reading.notes.append(Note(at, host, kind, text, topic, value))
+
+    # -------------------------------------------------------------- lives
+
+    def _booted(self, event: Booted) -> None:
+        if is_clerk(event.host):
+            if event.host not in self._reading.clerks:
+                self._reading.clerks.append(event.host)
+            return
+        old = self._servers.get(event.host)
+        if old is not None:
+            self._end_span(event.host, old, event.at)
+        self._servers[event.host] = server = _Server(event.at, old)
+        self._progress(event.at, event.host, server)
+        text = "starts" if event.incarnation == 1 else f"restarts (incarnation {event.incarnation})"
+        self._note(event.at, event.host, "boot", text, value=event.incarnation)
+
+    def _stopped(self, event: Stopped) -> None:
+        kind, text = ("crash", "crashes") if event.how == "crash" else ("shutdown", "is shut down")
+        self._note(event.at, event.host, kind, text, value=event.incarnation)
+        if not is_clerk(event.host):
+            server = self._servers.setdefault(event.host, _Server(event.at))
+            self._turn(event.at, event.host, server, "-", server.term)
+
+    # -------------------------------------------------------------- roles and terms
+
+    def _turn(self, at: int, name: str, server: _Server, role: str, term: int) -> None:
+        if (role, term) != (server.role, server.term):
+            self._end_span(name, server, at)
+            server.role, server.term, server.since = role, term, at
+
+    def _end_span(self, name: str, server: _Server, at: int) -> None:
+        if at > server.since:
+            self._reading.roles.append(RoleSpan(name, server.since, at, server.role, server.term))
+
+    def _saw_term(self, at: int, name: str, term: Any) -> _Server | None:
+        """`name` knows of `term` now: a higher one makes it a follower."""
+        server = self._servers.get(name)
+        if server is None or server.role == "-" or type(term) is not int:
+            return None
+        if term > server.term:
+            self._turn(at, name, server, "F", term)
+        return server
+
+    def _progress(self, at: int, name: str, server: _Server) -> None:
+        self._reading.progress.append(
+            Progress(at, name, server.last_index, server.last_term, server.commit_index, server.applied_index)
+        )
+
+    # -------------------------------------------------------------- messages
+
+    def _sent(self, event: Sent) -> None:
+        body = decoded(event.payload)
+        message = Message(
+            event.message, event.reply_to, event.source, event.target, event.method, event.at, len(event.payload), body
+        )
+        self._reading.messages[event.message] = message
+        if not isinstance(body, Record):
+            return
+        fields = body.fields
+        server = self._saw_term(event.at, event.source, fields.get("term"))
+        if server is None:
+            return
+        if event.reply_to:
+            self._replied(event, server, fields)
+        elif fields["term"] == server.term:
+            if event.method == "Raft.request_vote":
+                self._turn(event.at, event.source, server, "C", server.term)
+                self._has_log(event.at, event.source, server, fields.get("last_log_index"), fields.get("last_log_term"))
+            elif event.method in ("Raft.append_entries", "Raft.install_snapshot"):
+                self._turn(event.at, event.source, server, "L", server.term)
+                self._led(event, server, fields)
+
+    def _led(self, event: Sent, server: _Server, fields: dict[str, Any]) -> None:
+        index, term = _end_of(fields)
+        if index >= server.last_index:
+            self._has_log(event.at, event.source, server, index, term)
+        self._committed(event.at, event.source, server, fields.get("leader_commit"))
+
+    def _replied(self, event: Sent, server: _Server, fields: dict[str, Any]) -> None:
+        request = self._reading.messages.get(event.reply_to)
+        if request is None or not isinstance(request.body, Record):
+            return
+        asked = request.body.fields
+        if event.method == "Raft.append_entries" and fields.get("success") is True:
+            if server.role == "C" and fields.get("term") == server.term:
+                self._turn(event.at, event.source, server, "F", server.term)
+            index, term = _end_of(asked)
+            entries = asked.get("entries")
+            if entries or index > server.last_index:
+                self._has_log(event.at, event.source, server, index, term)
+            commit = asked.get("leader_commit")
+            if type(commit) is int:
+                self._committed(event.at, event.source, server, min(commit, index))
+
+    def _has_log(self, at: int, name: str, server: _Server, index: Any, term: Any) -> None:
+        if type(index) is int and (index, term) != (server.last_index, server.last_term):
+            server.last_index, server.last_term = index, term if type(term) is int else 0
+            self._progress(at, name, server)
+
+    def _committed(self, at: int, name: str, server: _Server, index: Any) -> None:
+        if type(index) is int and index > server.commit_index:
+            server.commit_index = index
+            self._progress(at, name, server)
+
+    def _delivered(self, event: Delivered) -> None:
+        message = self._reading.messages.get(event.message)
+        if message is not None:
+            message.arrivals.append(event.at)
+            if isinstance(message.body, Record):
+                self._saw_term(event.at, message.target, message.body.fields.get("term"))
+
+    def _dropped(self, event: Dropped) -> None:
+        message = self._reading.messages.get(event.message)
+        if message is not None:
+            message.dropped, message.reason = event.at, event.reason
+
+    # -------------------------------------------------------------- disk, service, test
+
+    def _saving(self, event: Saving) -> None:
+        snapshot = f" and a snapshot of {event.snapshot_size}" if event.snapshot_size >= 0 else ""
+        self._note(event.at, event.host, "save", f"saves {event.raft_state_size} bytes{snapshot}", value=event.number)
+
+    def _saved(self, event: Saved) -> None:
+        self._note(event.at, event.host, "saved", f"save {event.number} is durable", value=event.number)
+
+    def _applied(self, event: Applied) -> None:
+        body = decoded(event.payload)
+        fields = body.fields if isinstance(body, Record) else {}
+        index = fields.get("command_index")
+        kind, text = "apply", f"applies {index}: {fields.get('command')}"
+        if fields.get("snapshot_valid"):
+            index = fields.get("snapshot_index")
+            kind, text = "snapshot", f"takes the snapshot of index {index}"
+        self._note(event.at, event.host, kind, text, value=index)
+        server = self._servers.get(event.host)
+        if server is not None and type(index) is int and index > server.applied_index:
+            server.applied_index = index
+            server.commit_index = max(server.commit_index, index)
+            server.last_index = max(server.last_index, index)
+            self._progress(event.at, event.host, server)
+
+    def _controlled(self, event: Controlled) -> None:
+        args = decoded(event.payload)
+        call = Call(
+            event.host, event.control, event.name, tuple(args) if isinstance(args, tuple | list) else (), event.at
+        )
+        self._reading.calls.append(call)
+        self._open_calls[event.control] = call
+
+    def _returned(self, event: Returned) -> None:
+        call = self._open_calls.pop(event.control, None)
+        if call is not None:
+            call.end, call.result = event.at, decoded(event.payload)
+
+    # -------------------------------------------------------------- faults
+
+    def _faulted(self, event: Faulted) -> None:
+        kind, detail, at = event.kind, event.detail, event.at
+        if kind in _SWITCHES:
+            band, begins = _SWITCHES[kind]
+            self._switch(at, band, detail, begins)
+        elif kind == "heal":
+            for key in [key for key in self._open_bands if key[0] in _HEALED]:
+                self._open_bands.pop(key).end = at
+        elif kind == "partition":
+            self._switch(at, kind, "", False)
+            self._switch(at, kind, "", True, text=detail)
+        elif kind in _WEATHER:
+            self._switch(at, kind, "", False)
+            if detail != _WEATHER[kind]:
+                self._switch(at, kind, "", True, text=detail)
+        elif kind == "clock":
+            self._reading.bands.append(Band(kind, detail, at, at, (detail.split(" ", 1)[0],)))
+
+    def _switch(self, at: int, kind: str, which: str, begins: bool, *, text: str | None = None) -> None:
+        key = kind, which
+        if not begins:
+            band = self._open_bands.pop(key, None)
+            if band is not None:
+                band.end = at
+        elif key not in self._open_bands:
+            hosts = tuple(which.split("->")) if which else ()
+            band = self._open_bands[key] = Band(kind, which if text is None else text, at, at, hosts)
+            self._reading.bands.append(band)
+
+
+def _end_of(fields: dict[str, Any]) -> tuple[int, int]:
+    """Index and term of the last entry that an append, or a snapshot, brings its receiver's log to."""
+    if "last_included_index" in fields:
+        return _int(fields.get("last_included_index")), _int(fields.get("last_included_term"))
+    entries = fields.get("entries") or ()
+    index = _int(fields.get("prev_log_index")) + len(entries)
+    last = entries[-1] if entries else None
+    return index, _int(last.fields.get("term") if isinstance(last, Record) else fields.get("prev_log_term"))
+
+
+def _int(value: Any) -> int:
+    return value if type(value) is int else 0
