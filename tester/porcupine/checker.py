@@ -27,8 +27,8 @@ _BUDGET_FACTOR, _BUDGET = 6, 50
 """Steps of the model that it may take: so many for each operation, and so many more."""
 _PREFIX_OPERATIONS, _PREFIX_BUDGET = 2_000, 5_000
 """An illegal partition of at most so many operations is searched for how far each can be placed, for so many steps."""
-_REST_BUDGET = 200_000
-"""Configurations spent on each other partition once one is known to be illegal."""
+_REST_BUDGET = 20_000
+"""Configurations spent on where an illegal partition went wrong, and on each other one that is still undecided."""
 
 _AnyModel: TypeAlias = Model | NondeterministicModel
 
@@ -196,42 +196,60 @@ class _Part:
         assert self._order is not None
         return self._order
 
-    def look_on(self) -> None:
+    def look_on(self, budget: int) -> None:
         """Goes on for a while, though the whole is decided."""
         if self.search is None:
             self.begin()
         while self.search is not None and self.verdict is CheckResult.UNKNOWN:
             self.advance()
-            if self.search.configurations >= _REST_BUDGET:
+            if self.search.configurations >= budget:
                 break
 
-    def prefixes(self) -> tuple[list[list[int]], int | None, str | None]:
+    def prefixes(self, budget: int) -> tuple[list[list[int]], int | None, str | None]:
         """Of a partition that is illegal, or undecided: partial linearizations, the culprit and why."""
         found = Prefixes(len(self.operations))
         finding = None if self.decision is None else self.decision.finding()
-        if finding is not None:
+        if finding is not None and finding.order:
             found.offer(finding.order)
-        if finding is None or not finding.order:
-            self._search_prefixes(found)
+            return found.distinct(), finding.culprit, finding.explanation
+        stepper = self._stepper()
+        if budget and len(self.operations) <= _PREFIX_OPERATIONS:
+            self._hashing(lambda: self._offer_prefixes(found))
+        search = self._retrace(budget)
+        order = search.order()
+        found.offer(order)
         if finding is not None:
             return found.distinct(), finding.culprit, finding.explanation
-        search = self.search
-        if search is None or search.stuck is None:
+        if self.verdict is CheckResult.UNKNOWN:
             return found.distinct(), None, None
-        return found.distinct(), search.stuck, explain_stuck(search.stepper, search.stuck, search.order())
+        stuck = search.stuck
+        if stuck is None:  # the search had no time to find out
+            placed = frozenset(order)
+            left = [index for index in search.timeline.order if index not in placed]
+            stuck = left[0]
+        return found.distinct(), stuck, explain_stuck(stepper, stuck, order)
 
-    def _search_prefixes(self, found: Prefixes) -> None:
-        if len(self.operations) <= _PREFIX_OPERATIONS:
-            stepper = self._stepper()
-            self._hashing(lambda: plain_search(stepper, None, budget=_PREFIX_BUDGET, prefixes=found) and None)
-        if self.search is None:
-            self._start()
-        explored = 0
-        while self.search is not None and self.search.verdict is CheckResult.UNKNOWN and explored < _REST_BUDGET:
-            self.advance()
-            explored = self.search.configurations
-        if self.search is not None:
-            found.offer(self.search.order())
+    def _offer_prefixes(self, found: Prefixes) -> None:
+        plain_search(self._stepper(), budget=_PREFIX_BUDGET, prefixes=found)
+
+    def _retrace(self, budget: int) -> StageSearch:
+        """A search that does not look ahead: where it gets stuck is where things went wrong."""
+        search = self.search
+        if self.verdict is CheckResult.ILLEGAL or search is None:
+            self._hashing(self._start_retrace)
+            retraced = self._retraced
+            for _ in self._retraces:
+                if retraced.configurations >= budget:
+                    break
+            if retraced.verdict is CheckResult.ILLEGAL or search is None or search.verdict is CheckResult.UNKNOWN:
+                return retraced
+        return search
+
+    def _start_retrace(self) -> None:
+        stepper = self._stepper()
+        self._retraced = StageSearch(self.model, stepper, traits_of(stepper), look_ahead=False)
+        self._retraces = self._retraced.run()
+        next(self._retraces, None)
 
 
 class _Check:
@@ -296,16 +314,17 @@ class _Check:
 
     def info(self) -> LinearizationInfo:
         """Of the verdict that was reached. Partitions that an illegal one left undecided are looked at for a while."""
+        budget = 0 if self._is_late() else _REST_BUDGET
         orders: list[list[list[int]]] = []
         explanation: str | None = None
         culprit: tuple[int, int] | None = None
         for number, part in enumerate(self._parts):
             if part.verdict is CheckResult.UNKNOWN and self._illegal is not None:
-                part.look_on()
+                part.look_on(budget)
             if part.verdict is CheckResult.OK:
                 orders.append([part.linearization()])
                 continue
-            partial, stuck, why = part.prefixes()
+            partial, stuck, why = part.prefixes(budget)
             orders.append(partial)
             if part is self._illegal and stuck is not None:
                 explanation, culprit = why, (number, stuck)

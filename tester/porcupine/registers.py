@@ -8,8 +8,8 @@ any linearization nothing else changes the state inside a block, so of two block
 
 A block X must come before Y if X.first < Y.last: something in X had returned before something in Y was called. Any
 cycle of that relation contains two blocks that must each come before the other, so an order exists unless there is
-such a pair: O(n log n). A successful cas from one unique value to another glues two blocks to a chain, within which the order
-is known. Anything that happened outside a block, for certain, must not lie strictly within it.
+such a pair: O(n log n). A successful cas from one unique value to another glues two blocks to a chain, within which
+the order is known. Anything that happened outside a block, for certain, must not lie strictly within it.
 
 If all writes are of unique values and no cas failed or is unknown, that is all there is to say.
 """

@@ -76,13 +76,16 @@ def traits_of(stepper: Stepper) -> list[Traits]:
 class StageSearch:
     """A search of one partition. `run` it; then `order` and `stuck` are known.
 
+    Args:
+        look_ahead: leaves what `Foresight` says is hopeless. Without it more is explored, and `stuck` is exact.
+
     Attributes:
         verdict: UNKNOWN until the search is done.
-        stuck: the operation whose return could not be passed by any order: of the earliest such return. None if legal.
+        stuck: the operation whose return no order could pass, of those that return first; None if legal.
         configurations: how many were explored.
     """
 
-    def __init__(self, model: Model, stepper: Stepper, traits: list[Traits]) -> None:
+    def __init__(self, model: Model, stepper: Stepper, traits: list[Traits], *, look_ahead: bool = True) -> None:
         self.verdict = CheckResult.UNKNOWN
         self.stuck: int | None = None
         self.configurations = 0
@@ -99,6 +102,7 @@ class StageSearch:
         # Boxes come and go, so a state in a trait is looked up by its box only while that box lives: not at all, then.
         self._trusted = not stepper.boxed
         self._aspect = None if stepper.boxed else model.aspect
+        self._look_ahead = look_ahead
         self._deepest = 0
         self._deepest_path: _Path = None
         self._constant: dict[int, Any] = {}
@@ -278,7 +282,7 @@ class StageSearch:
             if after == state and credited & bit:
                 return None
             credited &= ~bit
-        if foresight is not None and foresight.hopeless(stage, state, after, used):
+        if self._look_ahead and foresight is not None and foresight.hopeless(stage, state, after, used):
             return None
         if after != state:
             credited = self._settle(stage, after, used, credited)

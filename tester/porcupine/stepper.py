@@ -8,6 +8,7 @@ states should have a `hash`.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
@@ -65,12 +66,13 @@ class Stepper:
 
     def step(self, state: Any, operation: int) -> Any:
         """From one of the model's own states to the next, or IMPOSSIBLE."""
+        if self._sample:
+            self._sample -= 1
+            self._try_twice(state, operation)
         try:
             possible, following = self._step(state, self._inputs[operation], self._outputs[operation])
         except Exception as error:
             raise self._broken(operation, state, error) from error
-        if self._sample:
-            self._check(state, operation, possible, following)
         if possible is True:
             return following
         if possible is False:
@@ -83,17 +85,26 @@ class Stepper:
         following = self.step(box.state, operation)
         return IMPOSSIBLE if following is IMPOSSIBLE else self._box(following)
 
-    def _check(self, state: Any, operation: int, possible: Any, following: Any) -> None:
-        self._sample -= 1
+    def _try_twice(self, state: Any, operation: int) -> None:
         try:
+            before = copy.deepcopy(state)
+            comparable = self.same(before, state)
+        except Exception:  # a state that cannot be copied: then only the answers are compared
+            before, comparable = state, False
+        try:
+            possible, following = self._step(state, self._inputs[operation], self._outputs[operation])
             again, after = self._step(state, self._inputs[operation], self._outputs[operation])
         except Exception as error:
             raise self._broken(operation, state, error) from error
         if again is not possible or (possible is True and not self.same(after, following)):
             raise ModelError(
-                f"the model's step gave two answers for {self.describe(operation)} in state {state!r}: "
-                f"({possible!r}, {following!r}) and ({again!r}, {after!r}); it must neither change the state it is "
-                "given nor depend on anything else"
+                f"the model's step gave two answers for {self.describe(operation)} in state {before!r}: "
+                f"({possible!r}, {following!r}) and ({again!r}, {after!r}); it must be a function of state and operation"
+            )
+        if comparable and not self.same(before, state):
+            raise ModelError(
+                f"the model's step changed the state {before!r} that it was given to {state!r}, for "
+                f"{self.describe(operation)}; it must make a new one"
             )
 
     def same(self, left: Any, right: Any) -> bool:

@@ -73,11 +73,7 @@ def _find_fault(model: Model, history: Sequence[Operation], anonymous: bool) -> 
             time = getattr(operation, name)
             if name == "return_time" and time is None:
                 continue
-            if (
-                isinstance(time, bool)
-                or type(time) is not int
-                and (not isinstance(time, int | float) or not isfinite(time))
-            ):
+            if type(time) is not int and not (isinstance(time, float) and isfinite(time)):
                 raise _fault(model, history, index, f"its {name} is {time!r}; it must be a finite number")
         if operation.return_time is not None and operation.return_time < operation.call_time:
             raise _fault(model, history, index, "it returned before it was called")

@@ -162,9 +162,9 @@ class _Server:
     def __init__(self, at: int, before: _Server | None = None) -> None:
         """A new incarnation; of the one `before` it has what was persistent."""
         self.role, self.since = "F", at
-        self.term, self.last_index, self.last_term = (
-            (before.term, before.last_index, before.last_term) if before else (0, 0, 0)
-        )
+        self.term: int = before.term if before else 0
+        self.last_index: int = before.last_index if before else 0
+        self.last_term: int = before.last_term if before else 0
         self.commit_index = self.applied_index = 0
 
 
