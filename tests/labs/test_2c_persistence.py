@@ -203,6 +203,7 @@ def churn(cluster) -> None:
                         committed.append(command)
                     break
                 cluster.sleep(pause)
+            cluster.sleep(cluster.random.between(0, 0.04))
         return committed
 
     clients = [cluster.spawn(lambda me=me: client(me)) for me in range(3)]
