@@ -235,6 +235,9 @@ class Raft:
     def _become_follower_locked(self, term: int) -> None:
         """Steps down, into `term` if that is newer (Fig. 2, All Servers)."""
         assert term >= self.current_term, f"term {term} is older than current_term {self.current_term}"
+        if self.role is Role.LEADER:
+            # Its deadline is from before it led, so it is over: it would stand at once, against its successor.
+            self._reset_election_timer_locked()
         self.role = Role.FOLLOWER
         if term > self.current_term:
             self.current_term = term
