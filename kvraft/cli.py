@@ -17,7 +17,10 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def kvraft() -> None:
     """The fault-tolerant key/value store that the lab ends in."""
-    typer.echo("kvraft: no command yet; the store runs in the lab (pytest -m 4A) and is a library (from kvraft import Clerk)", err=True)
+    typer.echo(
+        "kvraft: no command yet; the store runs in the lab (pytest -m 4A) and is a library (from kvraft import Clerk)",
+        err=True,
+    )
     raise typer.Exit(2)
 
 

@@ -38,18 +38,18 @@ class Lock:
         Raises:
             UsageError: this object holds it.
         """
-        if self._look()[0] == self.holder:
+        value, version = self._look()
+        if value == self.holder:
             raise UsageError(f"lock {self.name} is held by this Lock; release it first")
         pause = LONGEST_PAUSE / 16
-        while True:
-            value, version = self._look()
-            if value == self.holder:
-                return  # a put that ended in MAYBE did take effect
-            if value == FREE and self.clerk.put(self.name, self.holder, version) is Err.OK:
-                return
-            if value != FREE:
+        while value != self.holder:  # or until a put that ended in MAYBE shows
+            if value == FREE:
+                if self.clerk.put(self.name, self.holder, version) is Err.OK:
+                    return
+            else:
                 time.sleep(random.uniform(pause / 2, pause))
                 pause = min(2 * pause, LONGEST_PAUSE)
+            value, version = self._look()
 
     def release(self) -> None:
         """Sets the lock free.

@@ -83,13 +83,13 @@ class Dropped(_Event):
 
 
 class Saving(_Event):
-    """`host` hands save `number` to its disk: sizes in bytes (snapshot -1: none given) and a digest of both."""
+    """`host` hands save `number` to its disk: sizes in bytes (snapshot -1: none given) and the CRC-32 of both."""
 
     host: str
     number: int
     raft_state_size: int
     snapshot_size: int
-    digest: bytes
+    checksum: int
 
 
 class Saved(_Event):

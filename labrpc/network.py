@@ -4,6 +4,7 @@
 
 One object decides in every world, so that a fault means the same on virtual and on real clocks. Each random decision
 is number n (the n-th message of that link) of a named stream such as `net/0->1/drop`; 0 is the benign choice.
+A fault that begins is event n of its kind (`event/cut`), and can be left out; one that ends is not: it can do no harm.
 
 Hosts are named: servers "0", "1", …, clerks "c0", "c1", …; methods take a server's number or a name.
 """
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from labrpc.errors import UsageError
-from labrpc.streams import Streams
+from labrpc.streams import Events, Streams
 
 __all__ = ["Counts", "Fate", "Network"]
 
@@ -24,10 +25,11 @@ MS = 1_000_000
 
 # The Go labs' labrpc has the same figures, so that its timing advice to students carries over.
 _UNRELIABLE_DELAY_NS = 26 * MS
-_LOSS_PER_THOUSAND = 100
+_KEPT_PER_THOUSAND = 900
 _DEAD_NOTICE_NS = 100 * MS
 _LONG_DELAY_NS = 7_000 * MS
-_REORDER_PER_THOUSAND = 667
+_IN_TURN = 333
+"""Replies of 1000 that are not held back."""
 _REORDER_LEAST_NS = 200 * MS
 _REORDER_MOST_NS = 2_200 * MS
 _DUPLICATE_LATER_NS = 10 * MS
@@ -75,7 +77,7 @@ class _Link:
         """The target's."""
         self.is_between_servers = not (source.startswith("c") or target.startswith("c"))
         self.jitter, self.drop, self.delay, self.reorder, self.gap, self.duplicate, self.notice = (
-            streams.stream(f"{name}/{purpose}")
+            streams.weather(f"{name}/{purpose}")
             for purpose in ("jitter", "drop", "delay", "reorder", "reorder-delay", "duplicate", "notice")
         )
 
@@ -87,12 +89,13 @@ class Network:
     """The links between all hosts and every fault a test can put on them.
 
     Args:
-        streams: the run's streams; this uses `net/…` only.
+        streams: the run's streams; this uses `net/…` and `event/…` only.
         latency_ns: one-way latency of a quiet link on average; None draws it for the run, 0.2–2 ms.
     """
 
     def __init__(self, streams: Streams, *, latency_ns: int | None = None) -> None:
         self._streams = streams.sub("net")
+        self._events = Events(streams)
         if latency_ns is None:
             spread = _MOST_LATENCY_NS - _LEAST_LATENCY_NS
             latency_ns = _LEAST_LATENCY_NS + self._streams.stream("latency").at(0, spread + 1)
@@ -126,6 +129,8 @@ class Network:
 
     @reliable.setter
     def reliable(self, value: bool) -> None:
+        if not value and not self._events.happens("unreliable"):
+            return
         self._reliable = bool(value)
         self._tell("reliable" if value else "unreliable", "")
 
@@ -136,6 +141,8 @@ class Network:
 
     @long_reordering.setter
     def long_reordering(self, value: bool) -> None:
+        if value and not self._events.happens("long reordering"):
+            return
         self._long_reordering = bool(value)
         self._tell("long reordering", "on" if value else "off")
 
@@ -146,6 +153,8 @@ class Network:
 
     @long_delays.setter
     def long_delays(self, value: bool) -> None:
+        if value and not self._events.happens("long delays"):
+            return
         self._long_delays = bool(value)
         self._tell("long delays", "on" if value else "off")
 
@@ -153,6 +162,8 @@ class Network:
         """From now on `per_thousand` of 1000 messages arrive twice."""
         if not 0 <= per_thousand <= 1000:
             raise UsageError(f"per_thousand {per_thousand} is not in 0..1000")
+        if per_thousand and not self._events.happens("duplication", str(per_thousand)):
+            return
         self._duplicates_per_thousand = per_thousand
         self._tell("duplication", f"{per_thousand} of 1000")
 
@@ -160,6 +171,8 @@ class Network:
 
     def disconnect(self, host: int | str) -> None:
         """Cuts `host` from everybody, both ways."""
+        if not self._events.happens("disconnect", _name(host)):
+            return
         self._isolated.add(_name(host))
         self._changed("disconnect", _name(host))
 
@@ -174,6 +187,8 @@ class Network:
 
     def cut(self, source: int | str, target: int | str) -> None:
         """Loses what `source` sends to `target`; the other way stays open."""
+        if not self._events.happens("cut", f"{_name(source)}->{_name(target)}"):
+            return
         self._cut.add((_name(source), _name(target)))
         self._changed("cut", f"{_name(source)}->{_name(target)}")
 
@@ -199,8 +214,11 @@ class Network:
             for host in group:
                 if assigned.setdefault(host, number) != number:
                     raise UsageError(f"host {host} is in two groups of the partition")
+        sides = " | ".join(" ".join(group) for group in named)
+        if not self._events.happens("partition", sides):
+            return
         self._group = assigned
-        self._changed("partition", " | ".join(" ".join(group) for group in named))
+        self._changed("partition", sides)
 
     def heal(self) -> None:
         """Ends all partitions, cuts and disconnections. Deleted servers stay deleted."""
@@ -242,6 +260,8 @@ class Network:
 
     def pause(self, host: int | str) -> None:
         """Stops `host`'s process: it does nothing, and what arrives waits. Time goes on elsewhere."""
+        if not self._events.happens("pause", _name(host)):
+            return
         self._tell("pause", _name(host))
         for listener in self.pause_listeners:
             listener(_name(host), True)
@@ -262,7 +282,10 @@ class Network:
             raise UsageError(f"offset {offset} is not a number of seconds")
         if not -0.9 <= drift <= 1.0:
             raise UsageError(f"drift {drift} is not in -0.9..1.0")
-        self._tell("clock", f"{_name(host)} offset {offset:g} s, drift {drift:g}")
+        change = f"{_name(host)} offset {offset:g} s, drift {drift:g}"
+        if (offset or drift) and not self._events.happens("clock", change):
+            return
+        self._tell("clock", change)
         for listener in self.clock_listeners:
             listener(_name(host), round(offset * 1e9), round(drift * 1e6))
 
@@ -285,20 +308,20 @@ class Network:
             reason = self._closed(source, target)
             if reason:
                 return Fate(number, (), reason)
+        if not self._reliable and link.drop.at(number, 1000, _KEPT_PER_THOUSAND) >= _KEPT_PER_THOUSAND:
+            return Fate(number, (), "lost")  # a drawn 0 must be the benign choice: the highest tenth is lost
         half = self.latency_ns // 2
         delay = self.latency_ns - half // 2 + (link.jitter.at(number, half + 1) if half else 0)
         if not self._reliable:
             delay += link.delay.at(number, _UNRELIABLE_DELAY_NS)
-            # A drawn 0 must be the benign choice: the highest tenth is lost.
-            if link.drop.at(number, 1000) >= 1000 - _LOSS_PER_THOUSAND:
-                return Fate(number, (), "lost")
-        if is_reply and self._long_reordering and link.reorder.at(number, 1000) >= 1000 - _REORDER_PER_THOUSAND:
+        if is_reply and self._long_reordering and link.reorder.at(number, 1000, _IN_TURN) >= _IN_TURN:
             delay += _REORDER_LEAST_NS + link.gap.at(number, _REORDER_MOST_NS - _REORDER_LEAST_NS)
         if self._duplicates_per_thousand:
-            twice = link.duplicate.at(number, 1_000_000)
             share = 1000 * self._duplicates_per_thousand
-            if twice >= 1_000_000 - share:
-                return Fate(number, (delay, delay + 1 + (twice - 1_000_000 + share) * _DUPLICATE_LATER_NS // share))
+            once = 1_000_000 - share
+            twice = link.duplicate.at(number, 1_000_000, once)
+            if twice >= once:
+                return Fate(number, (delay, delay + 1 + (twice - once) * _DUPLICATE_LATER_NS // share))
         return Fate(number, (delay,))
 
     def notice(self, source: str, target: str, number: int, *, closed: bool) -> int:

@@ -48,6 +48,11 @@ class Clerk:
         err: str = self._do("put", KvInput("put", key, value, version), key, value, version)
         return err
 
+    @property
+    def requests(self) -> int:
+        """Requests it has sent to servers so far."""
+        return self._clerks.rules.requests.get(self.name, 0)
+
     def lock(self, name: str) -> Lock:
         """A handle on lock `name` in this client's hands."""
         return Lock(self, name)

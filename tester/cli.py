@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from labrpc.errors import HarnessError, UsageError
-from tester import check_history, demo
+from tester import check_history, demo, shrink_command
 
 __all__ = ["main"]
 
@@ -80,6 +80,29 @@ def check_history_command(
             as_json=as_json,
         )
     )
+
+
+@app.command("shrink", epilog="Exit codes: 0 shrunk, 1 it fails but could not be shrunk, 2 a mistake of yours, 3 ours.")
+def shrink(
+    test: Annotated[str, typer.Argument(help="A graded test, or any as pytest has it.", show_default=False)],
+    seed: Annotated[str, typer.Option(help="The seed that fails.", show_default=False)],
+    solution: Annotated[
+        Path | None, typer.Option(help="The folder with the raft/ and kvraft/ to test.", show_default="this repository")
+    ] = None,
+    budget: Annotated[str, typer.Option(help="What it may take: 60s, 2m, or 200runs.")] = "60s",
+    stalls: Annotated[str, typer.Option(help="off: never preempt a thread.")] = "on",
+) -> None:
+    """Find the few faults and decisions that a failing run needs.
+
+    Runs it again and again with parts left out, as long as it fails in the same way. The run that is left is told
+    sentence by sentence, and kept in .raftlab/shrunk for pytest --shrunk.
+
+    For example: tester shrink test_many_elections --seed 2 --solution .raftlab/demo/double-vote
+    """
+    code = shrink_command.shrink(
+        Console(highlight=False), test=test, seed=seed, solution=solution, budget=budget, options=["--stalls", stalls]
+    )
+    raise typer.Exit(code)
 
 
 def main() -> None:

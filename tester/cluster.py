@@ -17,7 +17,7 @@ from typing import Any
 from labrpc.errors import UsageError
 from labrpc.journal import Journal
 from labrpc.network import Network
-from labrpc.streams import Stream
+from labrpc.streams import Events, Stream
 from labrpc.virtual.coordinator import Coordinator
 from labrpc.virtual.records import HarnessTask
 from labrpc.virtual.shutdown import Shutdown
@@ -40,6 +40,10 @@ class Server:
     @property
     def is_up(self) -> bool:
         return self._cluster.coordinator.is_up(str(self.index))
+
+    def _happens(self, control: str, argument: Any) -> bool:
+        """Whether this call, which gives the server work, is to happen: a shrunk run may leave it out."""
+        return self._cluster.events.happens(control, f"{self.index} {argument!r}")
 
     def __repr__(self) -> str:
         return f"<server {self.index}>"
@@ -95,15 +99,18 @@ class Cluster:
         self._config = config or {}
         streams = run.streams()
         self.network = Network(streams, latency_ns=None if latency is None else round(latency * 1e9))
-        self.machines = run.machines()
+        self.machines = run.machines(streams.ledger)
         self.coordinator = Coordinator(
             streams,
             self.machines,
             disturbance=run.disturbance(streams),
             network=self.network,
-            limit_ns=round(time_limit * 1e9),
+            limit_ns=round(min(time_limit, run.plan.longest_s) * 1e9),
         )
         run.clusters.append(self)
+        self.events = Events(streams)
+        self._spared: set[int] = set()
+        """Servers whose crash was left out: the start that follows it is too."""
         self.random = _Choices(streams.stream("test"))
         if not reliable:
             self.network.reliable = False
@@ -123,6 +130,10 @@ class Cluster:
             UsageError: it is running.
         """
         self._check(index)
+        if index in self._spared:
+            self._spared.discard(index)
+            if self.coordinator.is_up(str(index)):
+                return
         ends = [str(peer) for peer in range(self.n)]
         self.coordinator.boot(str(index), self.program, ends, {"me": index, "servers": self.n, **self._config})
 
@@ -132,8 +143,15 @@ class Cluster:
         return self._servers[index]
 
     def crash(self, index: int, *, before_effect: int = 0) -> None:
-        """Server `index` is gone, now or in place of its `before_effect`-th next effect; see `Coordinator.crash`."""
+        """Server `index` is gone, now or in place of its `before_effect`-th next effect; see `Coordinator.crash`.
+
+        An event that a shrunk run may leave out.
+        """
         self._check(index)
+        when = f"{index} before effect {before_effect}" if before_effect else str(index)
+        if self.coordinator.is_up(str(index)) and not self.events.happens("crash", when):
+            self._spared.add(index)
+            return
         self.coordinator.crash(str(index), before_effect=before_effect)
 
     def shutdown(self, index: int) -> Shutdown:

@@ -17,7 +17,7 @@ ITERATIONS = 3
 WORK_TIME = 1.0
 """Seconds of traffic in an iteration, if no fault wants more."""
 
-PAUSE_PER_CLIENT = 0.008
+PAUSE_PER_CLIENT = 0.012
 """Seconds: a client pauses between two operations for up to so many times this as there are clients. However many they
 are, together they ask about as much."""
 
@@ -93,12 +93,12 @@ def run_traffic(
         cluster.network.heal()
         if crashes:
             _restart_all(cluster)
+        cluster.assert_linearizable()  # first: it names the operation
         if not random_keys:
             _demand_versions(cluster, workers)
         if most_raft_state is not None:
             cluster.sleep(1)  # what was not committed can be compacted only now
             demand_short_logs(cluster, most_raft_state)
-    cluster.assert_linearizable()
 
 
 def _work(cluster: ReplicatedKVCluster, workers: list[_Client], *, partitions: bool, crashes: bool) -> None:

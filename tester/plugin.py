@@ -4,6 +4,7 @@
     pytest -m 2A --runs 100 -n 2                  100 seeds, on two processes
     pytest 'tests/…::test_re_election' --seed 7   that run again, event for event
     pytest -m 2A --servers processes              each server in a process of its own: the same runs
+    pytest -m 2A --runs 100 --shrink              of a run that fails, the few faults and decisions that it needs
 
 Run k (from 0) of a test has seed S + k, where S is --seed. Test ids carry the run's number, never the seed, so that
 editors and xdist collect the same ids each time.
@@ -11,11 +12,13 @@ editors and xdist collect the same ids each time.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import secrets
 import shlex
 import signal
+import sys
 import threading
 import traceback
 import warnings
@@ -24,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from labrpc.errors import UsageError
 from tester import determinism, interrupts, report
@@ -32,6 +36,11 @@ from tester.parts import PARTS
 from tester.raft_cluster import RaftCluster
 from tester.run import CLOCKS, SERVERS, Options, Run, parse_seed
 from tester.service_cluster import KVCluster, ReplicatedKVCluster, RSMCluster
+from tester.shrink import Budget, parse_budget
+from tester.shrink_progress import ShrinkProgress
+from tester.shrink_run import CannotShrink, Shrunk, shrink_run
+from tester.shrunk import ShrunkRun
+from tester.story import tell_how_many
 
 __all__ = ["LabWarning"]
 
@@ -40,6 +49,10 @@ _options_key = pytest.StashKey[Options]()
 _seed_key = pytest.StashKey[int]()
 _run_key = pytest.StashKey[Run]()
 _lift_key = pytest.StashKey[Any]()
+_budget_key = pytest.StashKey[Budget]()
+_replayed_key = pytest.StashKey[ShrunkRun | None]()
+_shrunk_key = pytest.StashKey[Shrunk]()
+_not_shrunk_key = pytest.StashKey[str]()
 
 
 class LabWarning(UserWarning):
@@ -71,6 +84,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run each seed a second time, in another process, and name the first event that differs",
     )
     group.addoption("--journal", metavar="DIR", help="write each run's journal, and its clients' history, into DIR")
+    group.addoption(
+        "--shrink",
+        action="store_true",
+        help="of each run that fails, find the faults and decisions that it needs, and keep them for --shrunk",
+    )
+    group.addoption(
+        "--shrink-budget", metavar="60s|200runs", default="60s", help="what --shrink may take of each run (default 60s)"
+    )
+    group.addoption("--shrunk", metavar="FILE", help="have the shrunk run again that --shrink has kept in FILE")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -79,6 +101,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "points(n): what a graded test is worth")
     option = config.option
     try:
+        config.stash[_budget_key] = parse_budget(option.shrink_budget)
+        config.stash[_replayed_key] = replayed = None if option.shrunk is None else ShrunkRun.load(Path(option.shrunk))
+        if replayed is not None:
+            _check_shrunk(option, replayed)
         if option.seed is None:
             option.seed = str(secrets.randbits(_SEED_BITS))  # workers of xdist are sent this value
         config.stash[_seed_key] = parse_seed(str(option.seed))
@@ -96,6 +122,15 @@ def pytest_configure(config: pytest.Config) -> None:
             Path(option.journal).mkdir(parents=True, exist_ok=True)
     except (UsageError, OSError) as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _check_shrunk(option: Any, replayed: ShrunkRun) -> None:
+    if option.seed is None:
+        option.seed = str(replayed.seed)
+    if parse_seed(str(option.seed)) != replayed.seed:
+        raise UsageError(f"--shrunk {option.shrunk} is of seed {replayed.seed}, not {option.seed}; leave --seed out")
+    if str(option.runs) != "1":
+        raise UsageError(f"--shrunk is one run: it does not go with --runs {option.runs}")
 
 
 def _switch(name: str, value: str) -> bool:
@@ -167,7 +202,13 @@ def run_number() -> int:
 def lab_run(request: pytest.FixtureRequest, run_number: int) -> Iterator[Run]:
     """This test's run: its seed, its world, its clusters."""
     config = request.config
-    run = Run(config.stash[_seed_key] + run_number, config.stash[_options_key])
+    replayed = config.stash[_replayed_key]
+    if replayed is not None and replayed.test != _test_name(request.node):
+        raise UsageError(
+            f"--shrunk {config.option.shrunk} is a run of {replayed.test}, not of {_test_name(request.node)}"
+        )
+    plan = None if replayed is None else replayed.plan()
+    run = Run(config.stash[_seed_key] + run_number, config.stash[_options_key], plan=plan)
     request.node.stash[_run_key] = run
     with interrupts.deferred(run):
         yield run
@@ -204,7 +245,7 @@ def replicated_kv_cluster(lab_run: Run) -> Any:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    failed: BaseException | None = None
+    failed: Exception | None = None
     result = None
     try:
         result = yield
@@ -217,6 +258,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
             _check_determinism(item, run)
         for text in run.warnings if failed is None else ():
             warnings.warn(LabWarning(text), stacklevel=1)
+        if failed is not None and item.config.option.shrink:
+            failed = _shrink(item, run, failed)
     if failed is not None:
         raise failed
     return result
@@ -234,13 +277,59 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
                 cluster.journal.close()
 
 
+def _shrink(item: pytest.Item, run: Run, failed: Exception) -> Exception:
+    """Makes `run` the smallest run that fails like this; what that one raises."""
+
+    def attempt() -> Exception | None:
+        try:
+            item.runtest()
+        except Exception as error:
+            return error
+        return None
+
+    config = item.config
+    with _uncaptured(config), ShrinkProgress(_progress_console(config), _test_name(item), run.seed) as progress:
+        try:
+            shrunk = shrink_run(run, failed, attempt, budget=config.stash[_budget_key], on_try=progress.tried)
+        except CannotShrink as reason:
+            item.stash[_not_shrunk_key] = str(reason)
+            return failed
+    item.stash[_shrunk_key] = shrunk
+    counts = tell_how_many(shrunk.before, shrunk.after)
+    facts = {"of": counts, "before": len(shrunk.before), "after": len(shrunk.after), "runs": shrunk.runs}
+    for name, value in {**facts, "seconds": f"{shrunk.seconds:.1f}"}.items():
+        item.user_properties.append((f"shrunk_{name}", str(value)))
+    ShrunkRun(_test_name(item), run.seed, shrunk.decisions).save(_shrunk_file(item, run))
+    return shrunk.error
+
+
+def _shrunk_file(item: pytest.Item, run: Run) -> Path:
+    return item.config.invocation_params.dir / ".raftlab" / "shrunk" / f"{_test_name(item)}-{run.seed}.json"
+
+
+def _test_name(item: pytest.Item) -> str:
+    return item.name.partition("[")[0]
+
+
+def _uncaptured(config: pytest.Config) -> contextlib.AbstractContextManager[None]:
+    capture: Any = config.pluginmanager.getplugin("capturemanager")
+    return contextlib.nullcontext() if capture is None else capture.global_and_fixture_disabled()
+
+
+def _progress_console(config: pytest.Config) -> Console | None:
+    """Where progress is shown: on stderr, if that is a terminal, and not by one of several workers."""
+    if hasattr(config, "workerinput") or not sys.stderr.isatty():
+        return None
+    return Console(stderr=True, no_color=not _colour(config), highlight=False)
+
+
 def _keep_journals(item: pytest.Item, run: Run) -> None:
     item.user_properties.append(("seed", str(run.seed)))
     item.user_properties.append(("journal_hash", run.journal_hash))
     item.user_properties.append(("virtual_seconds", f"{sum(cluster.now for cluster in run.clusters):.6f}"))
     folder = item.config.option.journal
     if folder is not None:
-        test = item.name.partition("[")[0]
+        test = _test_name(item)
         for number, cluster in enumerate(run.clusters):
             name = determinism.JOURNAL_FILE.format(test=test, seed=run.seed, number=number)
             with (Path(folder) / name).open("wb") as file:
@@ -273,6 +362,9 @@ def _arguments(item: pytest.Item, run: Run, folder: Path) -> list[str]:
         arguments += ["--solution", os.path.relpath(options.solution, folder)]
     if not options.stalls:
         arguments += ["--stalls", "off"]
+    shrunk = _shrunk_file(item, run) if _shrunk_key in item.stash else item.config.option.shrunk
+    if shrunk is not None:
+        arguments += ["--shrunk", os.path.relpath(shrunk, folder)]
     return arguments
 
 
@@ -290,11 +382,31 @@ def pytest_runtest_makereport(
     if item.config.option.check_determinism:
         arguments.append("--check-determinism")
     replay = "pytest " + shlex.join(arguments)
-    text = report.failure_text(run, error, test=item.name, place=place, replay=replay, colour=_colour(item.config))
+    shrunk = item.stash.get(_shrunk_key, None)
+    notes = [] if shrunk is None else [("shrunk", _shrunk_note(shrunk))]
+    if _not_shrunk_key in item.stash:
+        notes = [("not shrunk", item.stash[_not_shrunk_key])]
+    text = report.failure_text(
+        run,
+        error,
+        test=item.name,
+        place=place,
+        replay=replay,
+        colour=_colour(item.config),
+        notes=notes,
+        shrunk_from=None if shrunk is None else shrunk.before,
+    )
     if not isinstance(error, AssertionError):  # the harness's fault, or the test's own: the stack matters
         text += "\n" + "".join(traceback.format_exception(error))
     result.longrepr = _Report(text, report.verdict(error), place)  # type: ignore[assignment]
     return result
+
+
+def _shrunk_note(shrunk: Shrunk) -> str:
+    text = f"in {shrunk.runs} runs and {shrunk.seconds:.1f} s"
+    if not shrunk.is_complete:
+        text += "; its budget is spent: with --shrink-budget 5m it may get smaller still"
+    return text
 
 
 class _Report:

@@ -21,6 +21,9 @@ __all__ = ["DurabilityProbe"]
 _PATIENCE_NS = 200_000_000
 """Virtual time a probed server has to answer; one that does not is not judged."""
 
+_PROGRAM = "tester.programs.bare_raft"
+"""The service above Raft is not asked, so it is not booted."""
+
 _LONGEST_LOG = 1 << 31
 _VOTE = "Raft.request_vote"
 
@@ -31,14 +34,12 @@ class DurabilityProbe:
     Args:
         machines: where to make the throwaway incarnations.
         coordinator: whose servers they stand for.
-        program: the servers' program.
         servers: the cluster's size.
     """
 
-    def __init__(self, machines: MachineFactory, coordinator: Coordinator, program: str, servers: int) -> None:
+    def __init__(self, machines: MachineFactory, coordinator: Coordinator, servers: int) -> None:
         self._machines = machines
         self._coordinator = coordinator
-        self._program = program
         self._servers = servers
         self._asked: dict[tuple[bytes, bytes, int], int | None] = {}
 
@@ -87,7 +88,7 @@ class DurabilityProbe:
         machine = self._machines.create(settings)
         try:
             inbox: list[frames.InboxItem] = [
-                frames.Boot(self._program, ends, config, durable.raft_state, durable.snapshot),
+                frames.Boot(_PROGRAM, ends, config, durable.raft_state, durable.snapshot),
                 frames.Request(0, method, requests[0]),
             ]
             now: int | None = 0

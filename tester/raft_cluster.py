@@ -27,7 +27,13 @@ class RaftServer(Server):
         return state
 
     def start(self, command: Any) -> tuple[int, int, bool] | None:
-        """(index, term, whether it leads) for `command`."""
+        """(index, term, whether it leads) for `command`; None too if a shrunk run leaves it out."""
+        if not self._happens("start", command):
+            return None
+        return self.start_surely(command)
+
+    def start_surely(self, command: Any) -> tuple[int, int, bool] | None:
+        """As `start`, but never left out: for those who demand something of the command."""
         result: tuple[int, int, bool] | None = self.call("start", command)
         return result
 
@@ -56,7 +62,7 @@ class RaftCluster(Cluster):
         **options: Any,
     ) -> None:
         super().__init__(run, servers, program=program, **options)
-        probe = DurabilityProbe(self.machines, self.coordinator, program, servers)
+        probe = DurabilityProbe(self.machines, self.coordinator, servers)
         self.applied = AppliedLogs(self.coordinator, opaque_snapshots=opaque_snapshots)
         rules = RaftInvariants(self.coordinator, probe, servers), LogInvariants(self.coordinator, probe, servers)
         self.journal.listeners += [*(rule.observe for rule in rules), self.applied.observe]
@@ -150,7 +156,7 @@ class RaftCluster(Cluster):
             for _ in range(self.n):
                 candidate = (candidate + 1) % self.n
                 if self.is_reachable(candidate):
-                    started = self.server(candidate).start(command)
+                    started = self.server(candidate).start_surely(command)
                     if started is not None and started[2]:
                         index = started[0]
                         break

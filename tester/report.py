@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -16,12 +17,15 @@ from rich.text import Text
 
 from labrpc.errors import CodeFault
 from labrpc.journal import Printed
+from labrpc.ledger import Decision
 from tester.run import Run
+from tester.story import tell, tell_how_many
 from tester.timeline import terminal
 
 __all__ = ["failure_text", "verdict"]
 
 _OUTPUT_LINES = 20
+_MOST_DECISIONS = 40
 
 
 def verdict(error: BaseException) -> str:
@@ -31,7 +35,17 @@ def verdict(error: BaseException) -> str:
     return first if isinstance(error, AssertionError) else f"{type(error).__name__}: {first}"
 
 
-def failure_text(run: Run, error: BaseException, *, test: str, place: str, replay: str, colour: bool) -> str:
+def failure_text(
+    run: Run,
+    error: BaseException,
+    *,
+    test: str,
+    place: str,
+    replay: str,
+    colour: bool,
+    notes: Sequence[tuple[str, str]] = (),
+    shrunk_from: Sequence[Decision] | None = None,
+) -> str:
     """The whole report of a failing run, for the terminal.
 
     Args:
@@ -39,6 +53,8 @@ def failure_text(run: Run, error: BaseException, *, test: str, place: str, repla
         place: file:line of the test's statement that was running.
         replay: the command that runs it again.
         colour: whether escape sequences for colour are wanted.
+        notes: more facts, each with its title.
+        shrunk_from: the decisions of the run that this one, which is recorded, was shrunk from.
     """
     width = max(80, min(shutil.get_terminal_size((110, 40)).columns, 160))
     out = io.StringIO()
@@ -56,18 +72,30 @@ def failure_text(run: Run, error: BaseException, *, test: str, place: str, repla
         cluster = run.clusters[-1]
         facts.append(("virtual time", f"{cluster.now:.6f} s"))
         facts.append(("journal", f"{len(cluster.journal)} events, hash {run.journal_hash}"))
-    for title, text in facts:
+    for title, text in (*facts, *notes):
         console.print(f"[bold]{title:>12}[/]  {escape(text)}")
     console.print(f"[bold]{'replay':>12}[/]  ", Text(replay, style="bold"), sep="", soft_wrap=True)
     if isinstance(error, CodeFault) and error.detail:
         _section(console, f"where it happened: {str(error).partition(':')[0]}")
         console.print(Text(error.detail), soft_wrap=True)
+    if shrunk_from is not None:
+        _print_story(console, run, shrunk_from)
     if run.clusters:
         events = list(deque(run.clusters[-1].journal, maxlen=200_000))
         _section(console, "timeline: role (F follower C candidate L leader - down x cut off) and term")
         console.print(terminal.render(events))
         _print_output(console, events)
     return out.getvalue().rstrip() + "\n"
+
+
+def _print_story(console: Console, run: Run, before: Sequence[Decision]) -> None:
+    left = run.decisions
+    sentences = tell(left, [cluster.journal for cluster in run.clusters])
+    _section(console, f"{tell_how_many(before, left)}{':' if sentences else ''}")
+    for sentence in sentences[:_MOST_DECISIONS]:
+        console.print(Text(f"{sentence.at / 1e9:9.4f} s  {sentence.text}"), soft_wrap=True)
+    if len(sentences) > _MOST_DECISIONS:
+        console.print(Text(f"             … and {len(sentences) - _MOST_DECISIONS} more"), soft_wrap=True)
 
 
 def _print_output(console: Console, events: list[Any]) -> None:

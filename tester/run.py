@@ -1,6 +1,6 @@
 """One run of one test: its seed, the world it runs in, and the clusters it builds.
 
-    Options (command line) + seed --> Run --> Cluster(s) --> journal hash, warnings, failure
+    Options (command line) + seed (+ Plan) --> Run --> Cluster(s) --> journal hash, warnings, failure
 
 The same seed, options and code under test make the same run.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labrpc.errors import UsageError
+from labrpc.ledger import Decision, Ledger
 from labrpc.streams import Overrides, Streams
 from labrpc.virtual.disturbance import Disturbance
 from labrpc.virtual.loader import CodeBundle
@@ -26,7 +28,7 @@ from labrpc.virtual.records import MachineFactory
 if TYPE_CHECKING:
     from tester.cluster import Cluster
 
-__all__ = ["CLOCKS", "PROGRAMS", "SERVERS", "Options", "Run", "parse_seed", "reference_root"]
+__all__ = ["CLOCKS", "PROGRAMS", "SERVERS", "Options", "Plan", "Run", "parse_seed", "reference_root"]
 
 CLOCKS = ("virtual", "real")
 SERVERS = ("threads", "processes")
@@ -112,34 +114,86 @@ def _nursery() -> Nursery:
     return Nursery()
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How a run departs from what its seed says.
+
+    Attributes:
+        overrides: decisions to replace.
+        calm: whether all weather and events that `overrides` do not name are left out; see `labrpc.streams`.
+        recorded: whether `Run.decisions` is kept.
+        longest_s: seconds of its own clock after which a cluster's run fails, if its own limit is not lower.
+    """
+
+    overrides: Overrides = field(default_factory=dict)
+    calm: bool = False
+    recorded: bool = False
+    longest_s: float = math.inf
+
+
 class Run:
     """One run under one seed.
 
     Args:
         seed: the run is a function of it, the test and the code under test.
-        overrides: random decisions to replace.
+        overrides: random decisions to replace; short for a `Plan` of them.
     """
 
-    def __init__(self, seed: int, options: Options | None = None, *, overrides: Overrides | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        options: Options | None = None,
+        *,
+        overrides: Overrides | None = None,
+        plan: Plan | None = None,
+    ) -> None:
         self.seed = seed
         self.options = options or Options()
-        self.overrides = overrides
+        self.plan = plan or Plan(overrides or {})
         self.clusters: list[Cluster] = []
+        self._ledgers: list[Ledger] = []
+
+    def restart(self, plan: Plan, options: Options | None = None) -> None:
+        """Ends all its clusters and begins anew, by another plan (and in another world): whoever holds this run, a
+        fixture for instance, builds the new run's clusters from now on.
+        """
+        self.close()
+        for cluster in self.clusters:
+            cluster.journal.close()
+        self.clusters.clear()
+        self._ledgers.clear()
+        self.plan = plan
+        self.options = options or self.options
 
     def streams(self) -> Streams:
         """The root of the next cluster's random streams: the first cluster's are the seed's own."""
-        root = Streams(self.seed, self.overrides)
+        ledger = None
+        if self.plan.recorded:
+            ledger = Ledger()
+            self._ledgers.append(ledger)
+        root = Streams(self.seed, self.plan.overrides, calm=self.plan.calm, ledger=ledger)
         return root.sub(f"cluster-{len(self.clusters)}") if self.clusters else root
 
     def disturbance(self, streams: Streams) -> Disturbance:
         return Disturbance(streams, stalls=self.options.stalls)
 
-    def machines(self) -> MachineFactory:
-        """Where this run's hosts are made."""
+    def machines(self, ledger: Ledger | None = None) -> MachineFactory:
+        """Where this run's hosts are made; those in this process record into `ledger`.
+
+        Raises:
+            UsageError: hosts in processes of their own cannot.
+        """
         bundle = self.options.bundle()
         if self.options.servers == "threads":
-            return InProcessMachines(bundle)
+            return InProcessMachines(bundle, ledger)
+        if ledger is not None:
+            raise UsageError("a run is recorded with --servers threads only")
         return ProcessMachines(bundle, _nursery(), cpu=_own_cpu(), wall_limit_s=self.options.step_wall_limit_s)
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """What was not calm in a recorded run, cluster by cluster, in the order in which it was decided."""
+        return [decision for ledger in self._ledgers for decision in ledger]
 
     @property
     def journal_hash(self) -> str:

@@ -10,9 +10,9 @@ a function of the seed and the test alone, whether hosts live in this process or
 from __future__ import annotations
 
 import gc
-import hashlib
 import heapq
 import sys
+import zlib
 from collections.abc import Callable
 from typing import Any, NoReturn, cast
 
@@ -116,6 +116,8 @@ class Coordinator:
         self._incarnations: dict[str, int] = {}
         self._boots = 0
         self._crash_streams = streams.sub("crash")
+        if streams.ledger is not None:
+            streams.ledger.clock = lambda: self.now
         self._message_count = 0
         self._delivery_count = 0
         self._control_count = 0
@@ -242,11 +244,10 @@ class Coordinator:
     def settings(self, name: str, incarnation: int) -> frames.HostSettings:
         """What makes that incarnation: its own streams, from which no other's can be computed."""
         streams = self.streams.sub(f"host/{name}").sub(str(incarnation))
-        overrides = [(s, n, value) for (s, n), value in streams.overrides.items() if s.startswith(f"{streams.path}/")]
         disturbance = self.disturbance
         return frames.HostSettings(
-            name, incarnation, streams.key, streams.path, overrides, disturbance.mean_gap_steps,
-            disturbance.longest_stall_ns, disturbance.longest_async_save_ns, self._output_limit,
+            name, incarnation, streams.key, streams.path, streams.overrides(), disturbance.mean_gap_steps,
+            disturbance.longest_stall_ns, disturbance.longest_async_save_ns, self._output_limit, streams.calm,
         )  # fmt: skip
 
     def is_up(self, name: str) -> bool:
@@ -324,7 +325,7 @@ class Coordinator:
         """The disk after a crash: a drawn prefix of the saves that were pending has made it."""
         disk = node.disk
         if disk.pending:
-            disk.crash(self._crash_streams.stream(f"{node.name}/survive").at(node.incarnation, disk.pending + 1))
+            disk.crash(self._crash_streams.weather(f"{node.name}/survive").at(node.incarnation, disk.pending + 1))
         return MemoryPersister(*disk.durable)
 
     def _abandon_requests(self, node: Node) -> None:
@@ -577,10 +578,9 @@ class Coordinator:
         if node.detached:
             return
         snapshot_size = -1 if effect.snapshot is None else len(effect.snapshot)
-        digest = hashlib.blake2b(effect.raft_state, digest_size=8)
-        digest.update(effect.snapshot or b"")
+        checksum = zlib.crc32(effect.snapshot or b"", zlib.crc32(effect.raft_state))
         self.journal.append(
-            Saving(self.now, node.name, effect.number, len(effect.raft_state), snapshot_size, digest.digest())
+            Saving(self.now, node.name, effect.number, len(effect.raft_state), snapshot_size, checksum)
         )
         node.disk.begin(effect.raft_state, effect.snapshot)
 

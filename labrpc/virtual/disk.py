@@ -35,7 +35,7 @@ class HostPersister:
         self._pending: deque[tuple[int, HostSave]] = deque()
         """The asynchronous saves after it."""
         self._longest = host.settings.longest_async_save_ns
-        self._latency = host.streams.stream("disk/latency")
+        self._latency = host.streams.weather("disk/latency")
 
     def load(self, raft_state: bytes, snapshot: bytes) -> None:
         """What the disk held when the host started."""

@@ -44,7 +44,7 @@ class _Frame(msgspec.Struct, array_like=True, tag=True, gc=False):
 class HostSettings(msgspec.Struct, array_like=True):
     """What makes one incarnation of a host: who it is, its random streams and how it is disturbed.
 
-    `key` and `path` are those of its `Streams`; `overrides` are (stream, decision, value) triples for them.
+    `key`, `path` and `calm` are those of its `Streams`; `overrides` are (stream, decision, value) triples for them.
     """
 
     name: str
@@ -56,6 +56,7 @@ class HostSettings(msgspec.Struct, array_like=True):
     longest_stall_ns: int
     longest_async_save_ns: int
     output_limit: int
+    calm: bool = False
 
 
 # ------------------------------------------------------------------ inbox: coordinator to host

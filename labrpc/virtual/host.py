@@ -18,10 +18,12 @@ from labrpc import context
 from labrpc.api import Handler, handlers_of
 from labrpc.codec import CodecError, Registry, decode, encode
 from labrpc.errors import HarnessError, UsageError
+from labrpc.ledger import Ledger
 from labrpc.streams import Streams
 from labrpc.virtual import diagnosis, frames
 from labrpc.virtual.disk import HostPersister
 from labrpc.virtual.loader import CodeBundle, Loader
+from labrpc.virtual.pins import pin_of
 from labrpc.virtual.scheduler import STEP_NS, GreenThread, Scheduler, StallPlan
 
 __all__ = ["Host", "HostEnd"]
@@ -37,11 +39,12 @@ class Host(Scheduler):
     Args:
         settings: who it is and how it is disturbed.
         bundle: the code under test, compiled.
+        ledger: where its stalls and slow saves are taken down.
     """
 
-    def __init__(self, settings: frames.HostSettings, bundle: CodeBundle) -> None:
+    def __init__(self, settings: frames.HostSettings, bundle: CodeBundle, ledger: Ledger | None = None) -> None:
         overrides = {(stream, n): value for stream, n, value in settings.overrides}
-        self.streams = Streams(settings.key, overrides, path=settings.path)
+        self.streams = Streams(settings.key, overrides, path=settings.path, calm=settings.calm, ledger=ledger)
         super().__init__(self.streams, StallPlan(settings.mean_gap_steps, settings.longest_stall_ns))
         self.settings = settings
         self.name = settings.name
@@ -322,6 +325,12 @@ class Host(Scheduler):
         name = diagnosis.thread_name(thread) if thread is not None else "main"
         text = f"thread {name} died: {_describe(error)}"
         self.report("died", text, diagnosis.site_of(self, error), self._traceback(error))
+
+    def on_stall(self, thread: GreenThread, length: int) -> None:
+        ledger = self.streams.ledger
+        if ledger is not None:
+            where = f"{diagnosis.thread_name(thread)} at {diagnosis.where(self, thread)}"
+            ledger.record(pin_of(self.streams, thread), thread.cpu_steps, length, at=self.clock(), detail=where)
 
     def on_spin(self, thread: GreenThread) -> None:
         seconds = thread.cpu_steps * STEP_NS / 1e9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from labrpc.ledger import Ledger
 from labrpc.virtual.frames import HostSettings
 from labrpc.virtual.host import Host
 from labrpc.virtual.loader import CodeBundle
@@ -14,13 +15,15 @@ class InProcessMachines:
 
     Args:
         bundle: the code under test.
+        ledger: where the hosts' decisions are taken down.
     """
 
-    def __init__(self, bundle: CodeBundle) -> None:
+    def __init__(self, bundle: CodeBundle, ledger: Ledger | None = None) -> None:
         self._bundle = bundle
+        self._ledger = ledger
 
     def create(self, settings: HostSettings) -> Host:
-        return Host(settings, self._bundle)
+        return Host(settings, self._bundle, self._ledger)
 
     def close(self) -> None:
         pass

@@ -20,6 +20,7 @@ from greenlet import getcurrent, greenlet
 
 from labrpc import context
 from labrpc.streams import Streams
+from labrpc.virtual.pins import StallPins
 
 __all__ = ["STEP_NS", "GreenThread", "HostEnded", "Scheduler", "StallPlan", "host"]
 
@@ -64,6 +65,7 @@ class GreenThread:
 
     __slots__ = (
         "__weakref__",
+        "anchor",
         "atomic",
         "cpu_steps",
         "greenlet",
@@ -73,6 +75,7 @@ class GreenThread:
         "name",
         "on_exit",
         "parked",
+        "parks",
         "python_thread",
         "spinning",
         "timer",
@@ -90,6 +93,10 @@ class GreenThread:
         self.waits_for: Any = None
         self.cpu_steps = 0
         """Step points since it last blocked."""
+        self.parks = 0
+        """How often it has blocked."""
+        self.anchor = ""
+        """Its name, and how many threads of that name the host has had before; only where stalls are pinned."""
         self.spinning = False
         self.atomic = 0
         """Depth of regions without preemption (module imports)."""
@@ -108,7 +115,7 @@ class Scheduler:
     """The green threads, the clock and the preemption of one host.
 
     Args:
-        streams: this host's random streams; `stall/gap` and `stall/length` are used here.
+        streams: this host's random streams; `stall/…` are used here.
         stalls: how often and how long its threads are preempted.
     """
 
@@ -136,6 +143,9 @@ class Scheduler:
         self._stalls = stalls
         self._gap_stream = streams.stream("stall/gap")
         self._length_stream = streams.stream("stall/length")
+        self._pins = StallPins(streams) if streams.calm else None
+        self._names: dict[str, int] | None = {} if streams.calm or streams.ledger is not None else None
+        """How many threads of each name there have been; only where stalls are pinned."""
         self._gap_steps = self._draw_gap()
         self._stall_credit = STALL_CREDIT_NS
         self._credited_at = 0
@@ -161,7 +171,8 @@ class Scheduler:
                 self.current.cpu_steps += used
 
     def _arm(self) -> None:
-        left = self._gap_steps if self._gap_steps < self._quantum_steps else self._quantum_steps
+        gap = self._gap_steps if self._pins is None else self._pins.steps_to_next(self.current)
+        left = gap if gap < self._quantum_steps else self._quantum_steps
         self.left = self._budget = left if left > 0 else 0
 
     def slow_step(self) -> None:
@@ -176,10 +187,10 @@ class Scheduler:
         if thread.atomic:
             self._step_in_import(thread)
             return
-        if self._gap_steps <= 0:
-            self._gap_steps = self._draw_gap()
-            length = self._length_stream.draw(self._stalls.longest_ns + 1)
-            if length and self._afford(length):
+        if self._pins is not None or self._gap_steps <= 0:
+            length = self._draw_stall() if self._pins is None else self._pins.take(thread)
+            if length:
+                self.on_stall(thread, length)
                 self._pause(thread, self.now + length, "is stalled by the scheduler")
         self._look_for_spin(thread)
         if self._quantum_steps <= 0 or self.interrupted:
@@ -199,6 +210,12 @@ class Scheduler:
         if thread.cpu_steps * STEP_NS > SPIN_LIMIT_NS and not thread.spinning:
             thread.spinning = True
             self.on_spin(thread)
+
+    def _draw_stall(self) -> int:
+        """For how many ns to stall now, 0: not at all."""
+        self._gap_steps = self._draw_gap()
+        length = self._length_stream.draw(self._stalls.longest_ns + 1)
+        return length if length and self._afford(length) else 0
 
     def _afford(self, length: int) -> bool:
         """Whether the host may stall for `length` ns more.
@@ -246,6 +263,10 @@ class Scheduler:
             raise HostEnded
         self._thread_count += 1
         thread = GreenThread(self._thread_count, name)
+        if self._names is not None:
+            number = self._names.get(name, 0)
+            self._names[name] = number + 1
+            thread.anchor = f"{name}#{number}"
         self.threads[thread.ident] = thread
         # The parent is where a dying greenlet goes: always the hub, whoever spawned it.
         thread.greenlet = greenlet(partial(self._body, thread, function, args), parent=self._hub)
@@ -275,6 +296,7 @@ class Scheduler:
         if thread is None or getcurrent() is not thread.greenlet:
             raise RuntimeError("blocking call outside the host's threads")
         thread.cpu_steps = 0
+        thread.parks += 1
         thread.spinning = False
         self._pause(thread, deadline, waits_for)
         return thread.woken
@@ -370,6 +392,9 @@ class Scheduler:
     def on_death(self, thread: GreenThread, error: BaseException) -> None:
         """A thread died of an exception."""
         raise NotImplementedError
+
+    def on_stall(self, thread: GreenThread, length: int) -> None:
+        """The running thread is about to be stalled for `length` ns."""
 
     def on_spin(self, thread: GreenThread) -> None:
         """A thread used `SPIN_LIMIT_NS` of CPU without blocking."""

@@ -5,7 +5,8 @@
                                                +-> plain.py    the textbook search, a small budget
                                                +-> search.py   stages of returns, credit, dominance
                                                      |  timeline.py, open_operations.py: who is open when
-                                                     |  foresight.py: what a state still matters for
+                                                     |  memo.py, foresight.py: what need not be explored
+                                                     |  placement.py: where everybody goes
                                                      v
      CheckResult, LinearizationInfo  <-- info.py, explain.py     models.py: stores and registers
      (orders that anybody can verify, or one sentence why not)   model.py:  write your own

@@ -13,7 +13,16 @@ from typing import TypeAlias
 from tester.porcupine.errors import ModelError
 from tester.porcupine.explain import explain_stuck
 from tester.porcupine.info import LinearizationInfo, is_in_time
-from tester.porcupine.model import CheckResult, Decision, Event, EventKind, Model, NondeterministicModel, Operation
+from tester.porcupine.model import (
+    CheckResult,
+    Decision,
+    Event,
+    EventKind,
+    Model,
+    NondeterministicModel,
+    Operation,
+    Traits,
+)
 from tester.porcupine.plain import Prefixes, plain_search
 from tester.porcupine.search import StageSearch, traits_of
 from tester.porcupine.stepper import Stepper, replay
@@ -23,6 +32,8 @@ __all__ = ["check_events", "check_events_verbose", "check_operations", "check_op
 
 _SMALL = 400
 """The plain search is tried on partitions of at most so many operations: its memo has masks as wide as the history."""
+_FEW = 20
+"""And only if so many clients at most made them: with more, it has too many orders to try."""
 _BUDGET_FACTOR, _BUDGET = 6, 50
 """Steps of the model that it may take: so many for each operation, and so many more."""
 _PREFIX_OPERATIONS, _PREFIX_BUDGET = 2_000, 5_000
@@ -92,16 +103,18 @@ def _event_check(
     model: _AnyModel, history: Sequence[Event], timeout: float | None, clients: Collection[Hashable] | None
 ) -> _Check:
     operations = operations_of_events(history)
-    parts: list[list[Operation]] | None = None
-    if model.partition_events is not None:
-        by_id = dict(zip((event.id for event in history if event.kind is EventKind.CALL), operations, strict=True))
-        try:
-            split = model.partition_events(history)
-        except Exception as error:
-            raise ModelError(f"the model's partition_events raised {error!r}") from error
-        parts = [[by_id[event.id] for event in part if event.kind is EventKind.CALL] for part in split]
+    partition = model.partition_events
+    split: Callable[[], list[list[Operation]]] | None = None
+    if partition is not None:
+
+        def split() -> list[list[Operation]]:
+            calls = (event.id for event in history if event.kind is EventKind.CALL)
+            by_id = dict(zip(calls, operations, strict=True))
+            parts = partition(history)
+            return [[by_id[event.id] for event in part if event.kind is EventKind.CALL] for part in parts]
+
     anonymous = all(event.client_id == 0 for event in history)
-    return _Check(model, operations, timeout, clients, parts, anonymous=anonymous)
+    return _Check(model, operations, timeout, clients, split, anonymous=anonymous)
 
 
 class _Part:
@@ -114,6 +127,7 @@ class _Part:
         self.decision: Decision | None = None
         self.search: StageSearch | None = None
         self._boxed = False
+        self._traits: list[Traits] = []
         self._order: list[int] | None = None
         self._run: Iterator[None] | None = None
 
@@ -124,7 +138,7 @@ class _Part:
             if self.decision is not None:
                 self.verdict = CheckResult.OK if self.decision.legal else CheckResult.ILLEGAL
                 return
-        if len(self.operations) <= _SMALL:
+        if len(self.operations) <= _SMALL and len({operation.client_id for operation in self.operations}) <= _FEW:
             self._hashing(self._plain)
         if self.verdict is CheckResult.UNKNOWN:
             self._hashing(self._start)
@@ -150,7 +164,8 @@ class _Part:
 
     def _plain(self) -> None:
         stepper = self._stepper()
-        observers = None if self.model.traits is None else [traits.observer for traits in traits_of(stepper)]
+        self._traits = traits_of(stepper)
+        observers = None if self.model.traits is None else [traits.observer for traits in self._traits]
         budget = _BUDGET_FACTOR * len(self.operations) + _BUDGET
         self.verdict, order = plain_search(stepper, observers, budget=budget)
         if self.verdict is CheckResult.OK:
@@ -158,7 +173,7 @@ class _Part:
 
     def _start(self) -> None:
         stepper = self._stepper()
-        self.search = StageSearch(self.model, stepper, traits_of(stepper))
+        self.search = StageSearch(self.model, stepper, self._traits or traits_of(stepper))
         self._run = self.search.run()
 
     def _slice(self) -> None:
@@ -261,25 +276,27 @@ class _Check:
         history: Sequence[Operation],
         timeout: float | None,
         clients: Collection[Hashable] | None,
-        parts: list[list[Operation]] | None = None,
+        split: Callable[[], list[list[Operation]]] | None = None,
         *,
         anonymous: bool = False,
     ) -> None:
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._model = model.to_model() if isinstance(model, NondeterministicModel) else model
         validate_history(self._model, history, clients, anonymous=anonymous)
-        if parts is None:
-            parts = self._split(history)
+        parts = self._split(history, split)
         if sum(map(len, parts)) != len(history):
             raise ModelError(f"the model's partition made {sum(map(len, parts))} operations of {len(history)}")
         self._parts = [_Part(self._model, part) for part in parts]
         self._illegal: _Part | None = None
 
-    def _split(self, history: Sequence[Operation]) -> list[list[Operation]]:
-        if self._model.partition is None:
-            return [list(history)]
+    def _split(
+        self, history: Sequence[Operation], split: Callable[[], list[list[Operation]]] | None
+    ) -> list[list[Operation]]:
+        partition = self._model.partition
         try:
-            return [list(part) for part in self._model.partition(history)]
+            if split is not None:
+                return split()
+            return [list(history)] if partition is None else [list(part) for part in partition(history)]
         except Exception as error:
             raise ModelError(f"the model's partition raised {error!r}") from error
 

@@ -40,8 +40,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
+from tester.porcupine.memo import Memo
 from tester.porcupine.model import ANY_STATE, CheckResult, Model, Traits
 from tester.porcupine.open_operations import BLIND, CHANGING, LOOKING, WAITING, OpenOperations
+from tester.porcupine.placement import Placement
 from tester.porcupine.stepper import IMPOSSIBLE, Stepper
 from tester.porcupine.timeline import Timeline
 
@@ -55,10 +57,6 @@ _Configuration: TypeAlias = "tuple[int, int, Any]"
 
 _LET_GO = -1
 """Instead of a step: let go what is about to return, since it has credit."""
-_DOMINANCE = 128
-"""So many earlier configurations of a stage and state are compared with a new one, at most."""
-_MEMO = 500_000
-"""With so many configurations on record the memo is dropped: what was refuted may then be refuted again."""
 _PAUSE = 500
 """Configurations between two pauses of a search."""
 
@@ -119,7 +117,6 @@ class StageSearch:
                 self._constant[index] = stepper.apply(stepper.initial, index)
         opened = self._opened = OpenOperations(timeline, traits, _identical(stepper, traits, self._constant))
         order, bits, kinds, stages = timeline.order, timeline.bit, opened.kind, timeline.stages
-        arrivals = timeline.arrivals
         foresight = self.foresight
         last_choosy = max(
             (
@@ -136,8 +133,7 @@ class StageSearch:
         opened.arrive(0)
         credited = self._greet(0, state, 0)
         stack: list[tuple[int, int, int, Any, _Path, list[int]]] = []  # each with steps yet to be tried from it
-        seen: dict[tuple[int, Any], list[tuple[int, int]]] = {}
-        remembered = 0
+        memo = Memo()
         while True:
             # Let go whatever has been used, or has credit and no use left.
             undecided = False
@@ -166,45 +162,16 @@ class StageSearch:
                 if stage == stages:
                     self._succeed(path)
                     return
-                opened.advance(stage - 1)
-                if foresight is not None and state is not foresight.nowhere and not foresight.matters(stage, state):
-                    state = foresight.nowhere
-                    credited = self._settle(stage, state, used, credited)
-                if arrivals[stage]:
-                    credited = self._greet(stage, state, credited)
+                credited, state = self._enter(stage, used, credited, state)
             if stage > self._deepest:
                 self._deepest, self._deepest_path = stage, path
             self.configurations += 1
             if self.configurations % _PAUSE == 0:
                 yield
 
-            explore = True
-            if stack:
-                known = seen.get((stage, state))
-                if known is None:
-                    seen[stage, state] = [(used, credited)]
-                    remembered += 1
-                else:
-                    for number, (other_used, other_credited) in enumerate(known):
-                        if not ((other_credited ^ credited) | (other_used ^ used)) & ~other_credited:
-                            explore = False
-                            if number:  # what refuted one refutes more
-                                known[number], known[number >> 1] = known[number >> 1], known[number]
-                            break
-                    else:
-                        if len(known) < _DOMINANCE:
-                            known.append((used, credited))
-                            remembered += 1
-                        else:
-                            known[remembered % _DOMINANCE] = (used, credited)
-                            remembered += 1
-                        if remembered > _MEMO:
-                            seen, remembered = {}, 0
-            elif seen:
-                seen, remembered = {}, 0
+            if not stack and (memo.forget() or stepper.boxed):
                 stepper.forget([state, stepper.initial, *self._constant.values()])
-
-            if explore:
+            if not stack or memo.admits(stage, state, used, credited):
                 candidates = self._candidates(stage, used, credited, state)
                 if undecided:  # it has credit, and that is one way to let it go
                     candidates.append(_LET_GO)
@@ -226,22 +193,28 @@ class StageSearch:
                     self._succeed(path)
                     return
                 else:
-                    opened.advance(stage)
                     credited ^= bits[order[stage]]
                     stage += 1
-                    if foresight is not None and state is not foresight.nowhere and not foresight.matters(stage, state):
-                        state = foresight.nowhere
-                        credited = self._settle(stage, state, used, credited)
-                    after = used, self._greet(stage, state, credited), state
+                    after = used, *self._enter(stage, used, credited, state)
             if after is None:
                 self.verdict = CheckResult.ILLEGAL
                 self.stuck = order[self._deepest]
                 return
             used, credited, state = after
 
+    def _enter(self, stage: int, used: int, credited: int, state: Any) -> tuple[int, Any]:
+        """(credited, state) after going on to `stage` from the one before: there, less may matter, and some arrive."""
+        foresight = self.foresight
+        self._opened.advance(stage - 1)
+        if foresight is not None and state is not foresight.nowhere and not foresight.matters(stage, state):
+            state = foresight.nowhere
+            credited = self._settle(stage, state, used, credited)
+        return self._greet(stage, state, credited) if self.timeline.arrivals[stage] else credited, state
+
     def _candidates(self, stage: int, used: int, credited: int, state: Any) -> list[int]:
         """The operations whose step may be taken from here, what returns first last."""
         opened, rank = self._opened, self.timeline.rank
+        operation_in = opened.operation_in
         aspect = state if self._aspect is None else self._aspect(state)
         candidates: list[int] = []
         for groups in (opened.effective.get(aspect), opened.effective.get(ANY_STATE)):
@@ -249,7 +222,9 @@ class StageSearch:
                 continue
             for mask in groups.values():
                 mask &= ~used
-                if not mask:
+                if not mask & (mask - 1):
+                    if mask:
+                        candidates.append(operation_in[mask.bit_length() - 1])
                     continue
                 first = self._first(mask & ~credited)
                 if first >= 0:
@@ -384,92 +359,14 @@ class StageSearch:
         self._deepest, self._deepest_path = self.timeline.stages, path
 
     def order(self) -> list[int]:
-        """The linearization that was found, or the longest part of one; operations that never returned may be missing.
-
-        The search knows only the steps that changed the state. Walking through them once more, each other operation is
-        put where it first had credit.
-        """
+        """The linearization found, or the longest part of one; operations that never returned may be missing."""
         steps: list[tuple[int, int]] = []
         path = self._deepest_path
         while path is not None:
             path, stage, index = path
             steps.append((stage, index))
         steps.reverse()
-        return _Placement(self, steps).walk(self._deepest)
-
-
-class _Placement:
-    """Where operations go that a search gave credit: the search's own rules, applied along one path."""
-
-    def __init__(self, search: StageSearch, steps: list[tuple[int, int]]) -> None:
-        self._search = search
-        self._steps = steps
-        self._placed: list[int] = []
-        self._open: dict[int, None] = {}
-        """Operations that have returned or will, are open, and stand nowhere yet."""
-        self._state = search.stepper.unboxed(search.stepper.initial)
-
-    def walk(self, stages: int) -> list[int]:
-        search = self._search
-        timeline = search.timeline
-        visible = {index for _, index in self._steps}
-        position = 0
-        merged = search.merged(0, self._state)
-        for stage in range(min(stages + 1, timeline.stages)):
-            before, merged = merged, search.merged(stage, self._state)
-            if merged != before:
-                self._settle(stage, list(self._open))
-            fresh = [
-                index
-                for index in timeline.arrivals[stage]
-                if index not in visible and timeline.rank[index] < timeline.stages
-            ]
-            self._open.update(dict.fromkeys(fresh))
-            self._settle(stage, fresh)
-            while position < len(self._steps) and self._steps[position][0] == stage:
-                index = self._steps[position][1]
-                position += 1
-                if search.traits[index].blind:
-                    self._place_total()
-                self._place(index)
-                merged = search.merged(stage, self._state)
-                self._settle(stage, list(self._open))
-        return self._placed
-
-    def _place(self, index: int) -> bool:
-        after = self._search.stepper.step(self._state, index)
-        if after is IMPOSSIBLE:
-            return False
-        self._state = after
-        self._placed.append(index)
-        self._open.pop(index, None)
-        return True
-
-    def _place_total(self) -> None:
-        """A blind operation comes next: whatever is possible in every state can stand right before it."""
-        traits = self._search.traits
-        for index in [index for index in self._open if traits[index].total or traits[index].blind]:
-            self._place(index)
-
-    def _settle(self, stage: int, candidates: list[int]) -> None:
-        """Places what changes nothing that matters."""
-        search = self._search
-        stepper, traits = search.stepper, search.traits
-        for index in candidates:
-            if index not in self._open:
-                continue
-            only_in = traits[index].only_in
-            if only_in is not ANY_STATE and not stepper.boxed and only_in != self._state:
-                continue
-            after = stepper.step(self._state, index)
-            if after is IMPOSSIBLE:
-                continue
-            if stepper.same(after, self._state) or (
-                search.foresight is not None
-                and (traits[index].total or traits[index].blind)
-                and search.merged(stage, after) == search.merged(stage, self._state)
-            ):
-                self._place(index)
+        return Placement(self, steps).walk(self._deepest)
 
 
 def _without_states(traits: Traits) -> Traits:

@@ -99,7 +99,8 @@ class Stepper:
         if again is not possible or (possible is True and not self.same(after, following)):
             raise ModelError(
                 f"the model's step gave two answers for {self.describe(operation)} in state {before!r}: "
-                f"({possible!r}, {following!r}) and ({again!r}, {after!r}); it must be a function of state and operation"
+                f"({possible!r}, {following!r}) and ({again!r}, {after!r}); "
+                "it must be a function of state and operation"
             )
         if comparable and not self.same(before, state):
             raise ModelError(

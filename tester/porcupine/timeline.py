@@ -32,9 +32,10 @@ class Timeline:
         calls = list(map(attrgetter("call_time"), operations))
         returns = list(map(attrgetter("return_time"), operations))
         count = len(operations)
-        self.order = [index for index in range(count) if returns[index] is not None]
-        """The operations that returned, by return; order[k] returns at stage k."""
-        self.order.sort(key=lambda index: (returns[index], calls[index]))
+        by_call = sorted(range(count), key=calls.__getitem__)
+        self.order = [index for index in by_call if returns[index] is not None]
+        """The operations that returned, by return, then by call; order[k] returns at stage k."""
+        self.order.sort(key=returns.__getitem__)
         self.stages = len(self.order)
         self.rank = [self.stages + 1] * count
         """The stage at which an operation returns; of one that never does: more than any."""
@@ -46,8 +47,8 @@ class Timeline:
         """The first stage at which an operation is open."""
         self.arrivals: list[list[int]] = []
         """The operations that are open at a stage and were not at the one before, by call."""
-        by_call = [index for index in range(count) if index not in unneeded] if unneeded else list(range(count))
-        by_call.sort(key=calls.__getitem__)
+        if unneeded:
+            by_call = [index for index in by_call if index not in unneeded]
         free: list[int] = []
         slots = position = 0
         for stage, returning in enumerate(self.order):

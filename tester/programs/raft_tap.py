@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import queue
-from collections.abc import Sequence
 from typing import Any
 
-from labrpc import ClientEnd, Persister, UsageError
+from labrpc import UsageError
 from labrpc.program import ProgramHost
 from raft import Raft
 
@@ -26,20 +26,22 @@ class RaftTap:
         raft_class: Any = Raft
         construct = raft_class.__init__
 
+        signature = inspect.signature(construct)
+
         @functools.wraps(construct)
-        def observed(
-            raft: Raft, peers: Sequence[ClientEnd], me: int, persister: Persister, apply_ch: queue.Queue[Any]
-        ) -> None:
+        def observed(raft: Raft, *args: Any, **kwargs: Any) -> None:
             self._raft = raft
-            tapped: Any = apply_ch
+            tapped = signature.bind(raft, *args, **kwargs).arguments.get("apply_ch")
+            if not isinstance(tapped, queue.Queue):
+                raise UsageError(f"Raft's apply_ch must be a queue.Queue, not {type(tapped).__name__}")
             put = tapped._put  # the queue calls it with its mutex held: the judge sees the queue's own order
 
             def reported(message: Any) -> None:
                 put(message)
                 host.apply(message)
 
-            tapped._put = reported
-            construct(raft, peers, me, persister, apply_ch)
+            tapped._put = reported  # type: ignore[method-assign, assignment]
+            construct(raft, *args, **kwargs)
 
         raft_class.__init__ = observed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,10 @@ REQUESTS = {"inc": Inc(), "dec": Dec(), "null": Null()}
 AMOUNTS = {Inc: 1, Dec: -1, Null: 0}
 
 
+SNAPSHOT_TIME = 0.002
+"""Seconds, as if the state were large. A snapshot that is taken beside the applying shows a later state then."""
+
+
 class Counter:
     """The state machine."""
 
@@ -47,6 +52,7 @@ class Counter:
         return self.value
 
     def snapshot(self) -> bytes:
+        time.sleep(SNAPSHOT_TIME)
         return encode(self.value)
 
     def restore(self, data: bytes) -> None:

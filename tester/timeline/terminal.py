@@ -42,6 +42,9 @@ __all__ = ["Row", "render", "rows_of"]
 _MOST_PRINTED = 48
 """Characters of a printed line or a command that are shown here; the report has printed lines in full below."""
 
+_QUESTIONS = ("get_state", "counter", "persist_bytes", "snapshot_bytes")
+"""Control calls that change nothing; tests make so many of them that they would hide the rest."""
+
 _ROLE_STYLE = {"F": "cyan", "C": "yellow", "L": "green", "-": "dim"}
 
 
@@ -132,7 +135,7 @@ class _Reader:
                 self.add(at, host, asked)
             case Returned(at=at, host=host, control=control) if is_clerk(host):
                 self.add(at, host, f"{self._asked.pop(control, '')} -> {_decoded(event.payload)!r}")
-            case Controlled(at=at, host=host, name=name) if name not in ("get_state",):
+            case Controlled(at=at, host=host, name=name) if name not in _QUESTIONS:
                 self.add(at, host, f"test: {name}()")
             case Printed(at=at, host=host, text=text):
                 self.add(at, host, f"» {_short(text)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kvraft import Err, GetArgs, GetReply, PutArgs, PutReply
-from labrpc.codec import encode
+from labrpc.codec import Record, encode
 from labrpc.errors import InvariantViolation
 from labrpc.journal import Delivered, Dropped, Sent
 from tester.clerk_rules import ClerkRules
@@ -106,6 +106,23 @@ def test_a_put_under_another_version_is_another_put():
     wire = Wire()
     wire.attempt(PutArgs("k", "v", 2), PutReply(Err.OK))
     wire.refuses(PUT, KvOutput("OK"), "no server answered OK")
+
+
+def test_a_students_message_may_say_more():
+    wire = Wire()
+    fields = {"key": "k", "value": "v", "version": 1, "client": 7}
+    wire.attempt(Record("PutArgs", fields), PutReply(Err.OK))
+    wire.accepts(PUT, KvOutput("OK"))
+
+
+def test_what_was_sent_between_operations_backs_nothing():
+    wire = Wire()
+    wire.attempt(GetArgs("k"), GetReply("v", 2, Err.OK))
+    wire.accepts(GET, KvOutput("OK", "v", 2))
+    wire.attempt(GetArgs("k"), GetReply("v", 2, Err.OK))  # of a thread that came too late
+    wire.rules.begin("c0")
+    wire.refuses(GET, KvOutput("OK", "v", 2), "no server told it so")
+    assert wire.rules.requests == {"c0": 2}
 
 
 def test_an_only_attempt_is_never_maybe():

@@ -179,7 +179,7 @@ def test_check_determinism_names_the_first_event_that_differs(run_pytest, tmp_pa
 def test_journals_and_histories_are_kept_where_one_says(run_pytest, tmp_path):
     tests = str(LABS.with_name("test_4a_kvraft.py"))
     run_pytest("-k", "one_partition", "--seed", "3", "--journal", str(tmp_path), tests=tests).assert_outcomes(
-        passed=1, deselected=12
+        passed=1, deselected=14
     )
     name = "test_one_partition-seed-3-cluster-0"
     with (tmp_path / f"{name}.journal").open("rb") as file:

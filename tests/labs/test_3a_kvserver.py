@@ -6,6 +6,9 @@ import pytest
 
 from tester.parts import part
 
+MOST_REQUESTS = 400
+"""In two seconds of waiting: one every 5 ms."""
+
 
 def put_until_stopped(clerk, key: str, stop: dict) -> tuple[int, int]:
     """Puts to `key` one after the other until `stop["now"]`: how many ended in OK, and in MAYBE."""
@@ -102,8 +105,20 @@ def test_lock_one_client(kv_cluster):
 
 @part("3A", points=10)
 def test_lock_many_clients(kv_cluster):
-    """Ten clients share a lock: never two hold it."""
-    share_a_lock(kv_cluster(), 10)
+    """Ten clients share a lock: never two hold it, and who waits for it does not ask without pause."""
+    cluster = kv_cluster()
+    share_a_lock(cluster, 10)
+
+    holder, waiter = cluster.clerk(), cluster.clerk()
+    holder.lock("other").acquire()
+    waiting = cluster.spawn(lambda: waiter.lock("other").acquire())
+    cluster.sleep(2)
+    assert not waiting.done, "two clients hold the same lock"
+    assert waiter.requests <= MOST_REQUESTS, (
+        f"a client sent {waiter.requests} requests in 2 s while it waited for a lock, {MOST_REQUESTS} are allowed"
+    )
+    holder.lock("other").release()
+    waiting.join()
 
 
 @part("3A", points=10)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tester.parts import part
 
 MAX_RAFT_STATE = 1000
+ROUNDS, DOOMED = 5, 8
 
 
 def submit_many(cluster, requests: int, request: str = "inc") -> list:
@@ -25,7 +26,7 @@ def test_rsm_basic(rsm_cluster):
     cluster = rsm_cluster(servers=3)
     for number in range(10):
         _, value = cluster.submit("inc")
-        assert value == number + 1, f"increment {number + 1} gave {value}"
+        cluster.assert_count(value, number + 1)
     cluster.wait_for_counter(10, 3)
 
 
@@ -34,7 +35,8 @@ def test_rsm_concurrent(rsm_cluster):
     """Fifty requests at once: each is done once."""
     cluster = rsm_cluster(servers=3)
     values = sorted(task.join()[1] for task in submit_many(cluster, 50))
-    assert values == list(range(1, 51)), f"50 increments gave {values}"
+    assert len(set(values)) == 50, f"of 50 increments some gave the same value: {values}"
+    cluster.assert_count(values[-1], 50)
     cluster.wait_for_counter(50, 3)
 
 
@@ -47,7 +49,7 @@ def test_rsm_leader_failure(rsm_cluster):
     cluster.disconnect(leader)
     new_leader, value = cluster.submit("inc")
     assert new_leader != leader
-    assert value == 2, f"the second increment gave {value}"
+    cluster.assert_count(value, 2)
     cluster.wait_for_counter(2, 2)
     cluster.connect(leader)
     cluster.wait_for_counter(2, 3)
@@ -66,7 +68,7 @@ def test_rsm_leader_partition(rsm_cluster):
     cluster.sleep(0.01)
     cluster.disconnect(leader)  # also from the test's own search for a leader
     _, value = cluster.submit("inc")
-    assert value == 2, f"the majority's increment gave {value}"
+    cluster.assert_count(value, 2)
     cluster.connect(leader)
     cluster.network.heal()
 
@@ -75,8 +77,22 @@ def test_rsm_leader_partition(rsm_cluster):
     assert cluster.now <= deadline, (
         f"a submit returned {cluster.now - deadline + 1:.3f} s after its server had lost its place; 1 s is allowed"
     )
-    assert all(err != "OK" for err, _ in results), "a request was done by a leader without a majority"
+    done = [value for err, value in results if err == "OK"]
+    assert not done, "a request was done by a leader without a majority"
     cluster.wait_for_counter(2, 3)
+
+    for done in range(2, 2 + ROUNDS * (DOOMED + 1), DOOMED + 1):  # the same requests on both sides
+        leader, _ = cluster.submit("inc")
+        cluster.network.partition([server for server in range(3) if server != leader], [leader])
+        doomed = [cluster.spawn(lambda leader=leader: cluster.server(leader).submit("inc")) for _ in range(DOOMED)]
+        cluster.sleep(0.01)
+        cluster.disconnect(leader)
+        for number in range(DOOMED):
+            cluster.assert_count(cluster.submit("inc")[1], done + 2 + number)
+        cluster.connect(leader)
+        cluster.network.heal()
+        mistaken = [task for task in doomed if task.join()[0] == "OK"]
+        assert not mistaken, "a request was taken for another that took its place"
 
 
 @part("3B", points=5)
@@ -87,7 +103,7 @@ def test_rsm_restart_replay(rsm_cluster):
         cluster.submit("inc")
     restart_all(cluster)
     _, value = cluster.submit("inc")
-    assert value == 101, f"100 increments, a crash of all servers, and one more gave {value}"
+    cluster.assert_count(value, 101)
     cluster.wait_for_counter(101, 3)
 
 
@@ -125,13 +141,14 @@ def test_rsm_restart_submit(rsm_cluster):
         cluster.submit("inc")
     restart_all(cluster)
     _, value = cluster.submit("inc")
-    assert value == 101, f"100 increments, a crash of all servers, and one more gave {value}"
+    cluster.assert_count(value, 101)
     submit_and_stop(cluster)
     for server in range(3):
         cluster.start(server)
     _, value = cluster.submit("inc")
-    assert 102 <= value <= 102 + 300, f"after 101 increments and 300 that were interrupted the next gave {value}"
-    cluster.wait_for_counter(value, 3)
+    cluster.unsure += 300
+    cluster.assert_count(value, 102)
+    cluster.wait_for_counter(102, 3)
 
 
 @part("3B", points=10)
@@ -144,11 +161,20 @@ def test_rsm_snapshot(rsm_cluster):
     cluster.sleep(0.1)  # snapshots may be on their way to the disk
     for server in range(3):
         size = cluster.server(server).persist_bytes()
-        assert size <= 2 * MAX_RAFT_STATE, (
-            f"server {server} has {size} bytes of raft state, {2 * MAX_RAFT_STATE} are allowed"
-        )
-        assert cluster.coordinator.disk(str(server)).durable.snapshot, f"server {server} has taken no snapshot"
+        most = 2 * MAX_RAFT_STATE
+        assert size <= most, f"server {server} has {size} bytes of raft state, {most} are allowed"
     restart_all(cluster)
     _, value = cluster.submit("inc")
-    assert value == 101, f"100 increments, a crash of all servers, and one more gave {value}"
+    cluster.assert_count(value, 101)
     cluster.wait_for_counter(101, 3)
+
+    clients = [cluster.spawn(lambda: [cluster.submit("inc") for _ in range(20)]) for _ in range(8)]
+    while not all(client.done for client in clients):  # crashes fall into the taking of snapshots
+        cluster.sleep(cluster.random.between(0.1, 0.3))
+        victim = cluster.random.below(3)
+        cluster.crash(victim)
+        cluster.sleep(0.05)
+        cluster.start(victim)
+    cluster.wait_for_counter(101 + 8 * 20, 3)
+    restart_all(cluster)
+    cluster.wait_for_counter(101 + 8 * 20, 3)

@@ -5,11 +5,19 @@ from __future__ import annotations
 from tester.kv_traffic import demand_speed, run_traffic
 from tester.parts import part
 
+MOST_REQUESTS = 400
+"""In two seconds of waiting: one every 5 ms."""
+
 
 @part("4A", points=5)
 def test_basic(replicated_kv_cluster):
-    """One client."""
-    run_traffic(replicated_kv_cluster(servers=5), 1)
+    """One client; and two that put the same, of whom only one may be told that it did."""
+    cluster = replicated_kv_cluster(servers=5)
+    run_traffic(cluster, 1)
+    first, second = cluster.clerk(), cluster.clerk()
+    assert first.put("same", "value", 0) in ("OK", "MAYBE")
+    assert second.put("same", "value", 0) in ("VERSION", "MAYBE"), "the key had version 1 by then"
+    cluster.assert_linearizable()
 
 
 @part("4A", points=5)
@@ -41,7 +49,6 @@ def test_one_partition(replicated_kv_cluster):
     others = [server for server in range(5) if server != leader]
     minority, majority = [leader, others[0]], others[1:]
     cluster.network.partition([*majority, inside.name], [*minority, outside_put.name, outside_get.name])
-
     version = inside.get("1")[1]
     assert inside.put("1", "14", version) in ("OK", "MAYBE")
     assert inside.get("1") == ("14", version + 1, "OK")
@@ -64,6 +71,56 @@ def test_one_partition(replicated_kv_cluster):
     assert seen >= version + 2, f"the waiting get saw version {seen}, older than what was there when the network healed"
     value, final, _ = inside.get("1")
     assert (value, final) == ("16", version + 2)
+    cluster.assert_linearizable()
+
+
+@part("4A", points=5)
+def test_old_leader(replicated_kv_cluster):
+    """A leader that was cut off gives no old answers, not even in the first moments."""
+    cluster = replicated_kv_cluster(servers=5)
+    reader, writer = cluster.clerk(), cluster.clerk()
+    assert writer.put("k", "0", 0) in ("OK", "MAYBE")
+    for version in range(1, 4):
+        leader = cluster.one_leader()
+        reader.get("k")  # it knows the leader now
+        others = [server for server in range(5) if server != leader]
+        cluster.network.partition([leader, reader.name], [*others, writer.name])
+        healing = cluster.now + 1.5
+
+        def read(healing: float = healing) -> None:
+            while cluster.now < healing:
+                reader.get("k")
+                cluster.sleep(0.01)
+
+        reading = cluster.spawn(read)
+        assert writer.put("k", str(version), version) in ("OK", "MAYBE")
+        cluster.sleep(max(0.0, healing - cluster.now))
+        cluster.network.heal()
+        reading.join()
+    cluster.assert_linearizable()
+
+
+@part("4A", points=5)
+def test_no_majority(replicated_kv_cluster):
+    """Where no server can lead, a client waits; it does not ask without pause."""
+    cluster = replicated_kv_cluster(servers=3)
+    clerk = cluster.clerk()
+    clerk.put("k", "1", 0)
+    leader = cluster.one_leader()
+    cluster.network.partition([0], [1], [2])
+    cluster.crash(leader)
+    cluster.start(leader)  # now all refuse
+    cluster.sleep(0.5)
+    before = clerk.requests
+    get = cluster.spawn(lambda: clerk.get("k"))
+    cluster.sleep(2)
+    assert not get.done, "a get was answered though no server can lead"
+    sent = clerk.requests - before
+    assert sent <= MOST_REQUESTS, (
+        f"a client sent {sent} requests in 2 s though all servers refuse, {MOST_REQUESTS} are allowed"
+    )
+    cluster.network.heal()
+    assert get.join() == ("1", 1, "OK")
     cluster.assert_linearizable()
 
 

@@ -45,6 +45,20 @@ def test_snapshot_rpc(replicated_kv_cluster):
     for key in "cde":
         assert clerk.get(key)[0] == key.upper()
     assert clerk.get("1")[0] == "1"
+
+    odd = {"emptied": "", "": "of the empty key", "ключ": "值\0"}
+    put(clerk, "emptied", "not yet")
+    for key, value in odd.items():
+        put(clerk, key, value)
+    for number in range(20):
+        put(clerk, "later", str(number))  # until they are in snapshots only
+    for server in range(3):
+        cluster.crash(server)
+    for server in range(3):
+        cluster.start(server)
+    for key, value in odd.items():
+        got, _, err = clerk.get(key)
+        assert (got, err) == (value, "OK"), f"key {key!r} lost its value over a restart from a snapshot"
     cluster.assert_linearizable()
 
 

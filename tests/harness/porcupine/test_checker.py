@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import random
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from benchmarks.checker_agreement import bare, disagreement, medium_history, small_history
+import tester.porcupine
 from tester.porcupine import (
     CheckResult,
     Event,
@@ -36,12 +37,13 @@ from tester.porcupine import (
     string_kv_model,
     verify_linearization,
 )
+from tests.harness.porcupine.agreement import bare, disagreement, medium_history, small_history
 from tests.harness.porcupine.histories import MODELS, corrupt, scribbles, simulate
 from tests.harness.porcupine.oracle import is_linearizable
 
 OK, ILLEGAL, UNKNOWN = CheckResult.OK, CheckResult.ILLEGAL, CheckResult.UNKNOWN
 
-HISTORIES = 700
+HISTORIES = 800
 """Of each model; `python -m benchmarks.checker_agreement` judges as many as one likes."""
 
 
@@ -422,6 +424,10 @@ def test_an_empty_history_is_linearizable() -> None:
         assert check_operations(make(), []) is OK
         assert check_operations_verbose(make(), [])[1].partitions in ([], [[]])
         assert check_events(make(), []) is OK
+
+
+def test_the_example_in_the_documentation_holds() -> None:
+    assert doctest.testmod(tester.porcupine) == (0, 3)
 
 
 def test_the_package_stands_alone() -> None:

@@ -1,0 +1,91 @@
+"""A shrunk run as a file: what is left of a failing run, enough to have it again.
+
+    {"format": "raftlab-shrunk", "version": 1,
+     "test": "test_many_elections", "seed": 2,
+     "decisions": [["event/disconnect", 0, 1], ["net/0->1/jitter", 5, 130211]]}
+
+Each decision is a stream, a number in it and a value, as `labrpc.streams` has them; all others are calm. An event's
+value is 1: it happens. `pytest TEST --shrunk FILE` runs it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labrpc.errors import UsageError
+from tester.run import Plan
+
+__all__ = ["FORMAT", "VERSION", "ShrunkRun"]
+
+FORMAT = "raftlab-shrunk"
+VERSION = 1
+
+_FIELDS = {"format", "version", "test", "seed", "decisions"}
+
+
+@dataclass(frozen=True)
+class ShrunkRun:
+    """Which test, under which seed, and the (stream, number) -> value of all that is not calm."""
+
+    test: str
+    seed: int
+    decisions: dict[tuple[str, int], int]
+
+    def plan(self, *, recorded: bool = False, longest_s: float = math.inf) -> Plan:
+        """How to run it."""
+        return Plan(self.decisions, calm=True, recorded=recorded, longest_s=longest_s)
+
+    def save(self, path: Path) -> None:
+        """Writes it, and the folder it goes to."""
+        head = {"format": FORMAT, "version": VERSION, "test": self.test, "seed": self.seed}
+        fields = ",\n ".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head.items())
+        rows = ",\n  ".join(json.dumps([stream, number, value]) for (stream, number), value in self.decisions.items())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'{{{fields},\n "decisions": [\n  {rows}\n ]}}\n', encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> ShrunkRun:
+        """The run that `save` wrote.
+
+        Raises:
+            UsageError: the file cannot be read or is none; the text says what is wrong with it.
+        """
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(f"--shrunk {path}: {error.strerror or error}") from None
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"--shrunk {path} is not JSON: {error}") from None
+        try:
+            return cls._read(data)
+        except UsageError as error:
+            raise UsageError(f"--shrunk {path}: {error}") from None
+
+    @classmethod
+    def _read(cls, data: Any) -> ShrunkRun:
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise UsageError(f'it is no shrunk run: its "format" must be "{FORMAT}"')
+        if data.get("version") != VERSION:
+            raise UsageError(f"its version is {data.get('version')!r}; this raftlab reads version {VERSION}")
+        if data.keys() != _FIELDS:
+            wrong = ", ".join(sorted(data.keys() ^ _FIELDS))
+            raise UsageError(f"it must have exactly the fields {', '.join(sorted(_FIELDS))}; look at {wrong}")
+        test, seed, rows = data["test"], data["seed"], data["decisions"]
+        if not isinstance(test, str):
+            raise UsageError(f"test is {test!r}, not a test's name")
+        if type(seed) is not int or seed < 0:
+            raise UsageError(f"seed is {seed!r}, not a number of 0 or more")
+        if not isinstance(rows, list):
+            raise UsageError(f"decisions is {rows!r}, not a list")
+        decisions: dict[tuple[str, int], int] = {}
+        for place, row in enumerate(rows):
+            match row:
+                case [str(stream), int(number), int(value)] if type(number) is type(value) is int and number >= 0:
+                    decisions[stream, number] = value
+                case _:
+                    raise UsageError(f"decision {place} is {row!r}, not a stream, a number of 0 or more, and a value")
+        return cls(test, seed, decisions)
