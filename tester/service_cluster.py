@@ -19,10 +19,10 @@ class RSMServer(RaftServer):
     def submit(self, request: str) -> tuple[str, Any] | None:
         """(err, the counter's new value) for `request`, one of "inc", "dec", "null".
 
-        None too if a shrunk run leaves it out.
+        One that a shrunk run leaves out ends as on a server that does not lead.
         """
         if not self._happens("submit", request):
-            return None
+            return "WRONG_LEADER", None
         return self.submit_surely(request)
 
     def submit_surely(self, request: str) -> tuple[str, Any] | None:

@@ -1,15 +1,18 @@
-"""The search for a small cause: which of many items does a failure need? Pure: no run, no clock of its own, no chance.
+"""The search for a small cause: which of many items does a failure need? Pure: no run, no clock of its own.
 
-    all items --is_same_failure--> by kind --> by place --> halves, quarters, … --> one by one --> those that are left
+    all items --is_same_failure--> by kind --> samples --> by place --> halves, quarters, … --> one by one --> few items
 
 Delta debugging (Zeller and Hildebrandt, IEEE TSE 2002) on a hierarchy: whole groups are tried before parts of them, so
-that a thousand items of which two matter take some dozens of tries. The same items and the same answers make the same
-search. What it returns has failed: the best set so far, whenever the budget ends.
+that a thousand items of which two matter take some dozens of tries. Where every change makes a wholly different run, as
+in a race of elections, leaving out one item is as bold as leaving out most: so samples are tried, a sixteenth first.
+The same items and the same answers make the same search. What it returns has failed: the best set so far, whenever the
+budget ends.
 """
 
 from __future__ import annotations
 
 import math
+import random
 import re
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -24,6 +27,16 @@ T = TypeVar("T", bound=Hashable)
 
 _FEW = 16
 """Groups of which each is tried alone."""
+
+_MANY = 24
+"""Items of which samples are tried."""
+
+_SHARES = (16, 8, 4, 2)
+"""A sample is one item of so many."""
+
+_SAMPLES = 12
+_MORE_SAMPLES = 100
+"""Samples of each share: at first, and when nothing else helps any more."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +114,8 @@ class Shrinker(Generic[T]):
         self._in_effect = in_effect
         self._budget = budget or Budget()
         self._on_try = on_try
+        self._chance = random.Random(0)
+        """The same samples each time."""
         self._tried: set[frozenset[T]] = {frozenset(items)}
         self._deadline = self._budget.clock() + self._budget.seconds
 
@@ -115,16 +130,47 @@ class Shrinker(Generic[T]):
 
     def _search(self) -> None:
         self._keep_only([])
+        has_sampled = False
         for level in self._levels:
-            groups: dict[Hashable, list[T]] = {}
-            for item in self.kept:
-                groups.setdefault(level(item), []).append(item)
+            groups = self._groups(level)
+            if len(groups) > _FEW and not has_sampled:
+                has_sampled = True
+                self._sample(_SAMPLES)
+                groups = self._groups(level)
             if len(groups) > 1:
                 if len(groups) <= _FEW:
-                    self._keep_one_of(list(groups.values()))
-                self._leave_out(list(groups.values()))
-        while self._leave_out([[item] for item in self.kept]):
-            pass
+                    self._keep_one_of(groups)
+                self._leave_out(groups)
+        if not has_sampled:
+            self._sample(_SAMPLES)
+        while True:
+            while self._leave_out([[item] for item in self.kept]):
+                pass
+            if not self._sample(_MORE_SAMPLES):
+                return
+
+    def _groups(self, level: Callable[[T], Hashable]) -> list[list[T]]:
+        groups: dict[Hashable, list[T]] = {}
+        for item in self.kept:
+            groups.setdefault(level(item), []).append(item)
+        return list(groups.values())
+
+    def _sample(self, samples: int) -> bool:
+        """Is a drawn part of the coarsest level's largest group, with all of the others, enough? Whether one was."""
+        progress = False
+        shares = list(_SHARES)
+        while shares:
+            largest = max(self._groups(self._levels[0]) if self._levels else [self.kept], key=len, default=[])
+            if len(largest) < _MANY:
+                break
+            share = shares.pop(0)
+            for _ in range(samples):
+                gone = {item for item in largest if self._chance.randrange(share)}
+                if self._keep_only([item for item in self.kept if item not in gone]):
+                    progress = True
+                    shares = list(_SHARES)
+                    break
+        return progress
 
     def _keep_one_of(self, groups: list[list[T]]) -> None:
         """Is one group, the smallest first, enough?"""

@@ -17,6 +17,10 @@ from tester.shrink import parse_budget
 __all__ = ["shrink"]
 
 _LABS = "tests/labs"
+_EXAMPLE = f"{_LABS}/test_2a_election.py::test_re_election"
+
+_NOT_FOUND = (4, 5)
+"""Exit codes of pytest."""
 
 
 def shrink(console: Console, *, test: str, seed: str, solution: Path | None, budget: str, options: list[str]) -> int:
@@ -27,7 +31,7 @@ def shrink(console: Console, *, test: str, seed: str, solution: Path | None, bud
         options: more options for pytest.
 
     Raises:
-        UsageError: there is no such test, or more than one, or the seed passes.
+        UsageError: there is no such test, or the seed passes.
     """
     number = parse_seed(seed)
     parse_budget(budget)
@@ -39,9 +43,12 @@ def shrink(console: Console, *, test: str, seed: str, solution: Path | None, bud
     file = Path(".raftlab") / "shrunk" / f"{name}-{number}.json"
     file.unlink(missing_ok=True)
     colour = "yes" if console.is_terminal and not console.no_color else "no"
-    code = _pytest([*command, f"--color={colour}"], quiet=False).returncode
+    pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    code = subprocess.run([*pytest, *command, f"--color={colour}"], check=False).returncode
     if code == 0:
         raise UsageError(f"{name} passes under seed {number}: there is nothing to shrink")
+    if code in _NOT_FOUND:
+        raise UsageError(f"there is no test {test}; what pytest says is above")
     if code != 1:
         raise UsageError(f"pytest ended with exit code {code}; what it says is above")
     if not file.exists():
@@ -51,28 +58,13 @@ def shrink(console: Console, *, test: str, seed: str, solution: Path | None, bud
 
 
 def _find(test: str) -> str:
-    """The one test that `test` names, as pytest has it."""
-    where = test
-    if "::" not in test and not Path(test).exists():
-        where = str(reference_root() / _LABS)
-    done = _pytest([where, "--collect-only", "-q", "--no-header", "--color=no"], quiet=True)
-    found = [line for line in done.stdout.splitlines() if "::" in line and not line.startswith(("ERROR", "FAILED"))]
-    if where != test:
-        files = sorted(Path(where).glob("test_*.py"))
-        lines = (
-            f"{os.path.relpath(file)}::{test}"
-            for file in files
-            for line in found
-            if line.endswith(f"{file.name}::{test}")
-        )
-        found = list(lines)
-    if not found:
-        raise UsageError(f"there is no test {test}; name one as {_LABS}/test_2a_election.py::test_re_election")
-    if len(found) > 1:
-        raise UsageError(f"{test} is {len(found)} tests, but one run is shrunk: name one of them, such as {found[0]}")
-    return found[0] if where != test else test
-
-
-def _pytest(arguments: list[str], *, quiet: bool) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    return subprocess.run(command, check=False, capture_output=quiet, text=True)
+    """`test`, or the graded test of that name, as pytest has it."""
+    file, _, name = test.partition("::")
+    if name:
+        if not Path(file).is_file():
+            raise UsageError(f"there is no test {test}: {file} is no file")
+        return test
+    for path in sorted((reference_root() / _LABS).glob("test_*.py")):
+        if f"\ndef {test}(" in path.read_text(encoding="utf-8"):
+            return f"{os.path.relpath(path)}::{test}"
+    raise UsageError(f"there is no graded test {test}; name one, or write it as pytest does: {_EXAMPLE}")

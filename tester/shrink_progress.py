@@ -25,7 +25,9 @@ class ShrinkProgress:
     def tried(self, runs: int, left: int) -> None:
         """Takes in that so many runs were tried, and that so many decisions are left."""
         if self._status is not None:
-            self._status.update(Text(f"{self._title}: {runs} runs tried, {left} decisions left"))
+            self._status.update(
+                Text(f"{self._title}: {runs} run{'' if runs == 1 else 's'} tried, {left} decisions left")
+            )
 
     def __enter__(self) -> ShrinkProgress:
         if self._status is not None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import os
 import threading
 import time
 import traceback
@@ -40,7 +41,7 @@ __all__ = ["CannotShrink", "Shrunk", "shrink_run"]
 Key = tuple[str, int]
 """(stream, decision number)"""
 
-_HARNESS = tuple(str(Path(package.__file__ or "").parent) for package in (labrpc, tester))
+_HARNESS = tuple(f"{Path(package.__file__ or '').parent}{os.sep}" for package in (labrpc, tester))
 
 _SLICES = 16
 
@@ -100,9 +101,9 @@ def shrink_run(
     shrinker = Shrinker(
         search.optional,
         search.is_same_failure,
-        levels=(_family, _kind, search.slice_of, _place),
+        levels=(_family, _kind, _place, search.slice_of),
         in_effect=search.in_effect,
-        budget=budget,
+        budget=dataclasses.replace(budget, seconds=max(1e-9, search.deadline - time.monotonic())),
         on_try=None if on_try is None else lambda runs, left: on_try(runs, left + len(search.fixed)),
     )
     try:
@@ -124,7 +125,7 @@ class _Search:
         self._run = run
         self._patience: float | None = None
         """Seconds that a run may take; None: as long as it takes."""
-        self._deadline = time.monotonic() + budget.seconds
+        self.deadline = time.monotonic() + budget.seconds
         self._attempt = attempt
         self._wanted = likeness(error)
         self._original = run.plan
@@ -223,7 +224,7 @@ class _Search:
                 for cluster in () if is_over else self._run.clusters:
                     cluster.coordinator.interrupt(_TooSlow("it took too long to be tried"))
 
-        timer = threading.Timer(max(0.0, min(self._patience, self._deadline - time.monotonic())), end)
+        timer = threading.Timer(max(0.0, min(self._patience, self.deadline - time.monotonic())), end)
         timer.daemon = True
         timer.start()
         try:

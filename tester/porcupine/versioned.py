@@ -299,52 +299,49 @@ def decide_versioned(operations: Sequence[Operation], describe: _Describe) -> De
     key = _Key(operations)
     if key.conflict is None:
         return Decision(True, lambda: Finding(key.order()))
-    return Decision(False, lambda: _refutation(operations, describe))
+    first = key.conflict
+    return Decision(False, lambda: _refutation(operations, first, describe))
 
 
 _CUTS = 4
 
 
-def _refutation(operations: Sequence[Operation], describe: _Describe) -> Finding:
+def _refutation(operations: Sequence[Operation], explained: _Conflict, describe: _Describe) -> Finding:
     """The first conflict, in words, and a linearization of what went before.
 
     The history is cut right before the last return that a conflict needs, so that one operation less is certain; what
-    is left may have another conflict, and so on. It is read by return, so that the first conflict found is an early
-    one. If that takes long, the right cut is looked for by halves.
+    is left may have another conflict, and so on. If that takes long, the right cut is looked for by halves.
     """
-    by_return = sorted(range(len(operations)), key=lambda index: _end(operations[index]))
-    ordered = [operations[index] for index in by_return]
-    key = _Key(ordered)
-    assert key.conflict is not None
-    explained = key.conflict
-    cut = _ends(ordered, explained)[-1]
+    cut = _ends(operations, explained)[-1]
     for _ in range(_CUTS):
-        key = _Key(ordered, cut)
+        key = _Key(operations, cut)
         if key.conflict is None:
             break
         # What came too late for somebody needs no return: then the cut is where that other one returns.
         repeated = key.conflict.high == explained.high and key.conflict.high is not None
         explained = key.conflict
-        cut = min(cut, _ends(ordered, explained)[0 if repeated else -1])
+        cut = min(cut, _ends(operations, explained)[0 if repeated else -1])
     else:
-        cuts = sorted({end for each in ordered if (end := _end(each)) <= cut})
+        cuts = sorted({end for each in operations if (end := _end(each)) <= cut})
         legal, illegal = -1, len(cuts)
         while illegal - legal > 1:
             middle = (legal + illegal) // 2
-            tried = _Key(ordered, cuts[middle])
+            tried = _Key(operations, cuts[middle])
             if tried.conflict is None:
                 legal = middle
             else:
                 illegal, explained = middle, tried.conflict
         cut = cuts[legal] if legal >= 0 else -inf
-        key = _Key(ordered, cut)
+        key = _Key(operations, cut)
     culprit = max(
         (index for index in (explained.low, explained.high) if index is not None),
-        key=lambda index: (_end(ordered[index]) == cut, ordered[index].return_time is not None, _end(ordered[index])),
+        key=lambda index: (
+            _end(operations[index]) == cut,
+            operations[index].return_time is not None,
+            _end(operations[index]),
+        ),
     )
-    return Finding(
-        [by_return[index] for index in key.order()], by_return[culprit], _sentence(ordered, explained, describe)
-    )
+    return Finding(key.order(), culprit, _sentence(operations, explained, describe))
 
 
 def _ends(operations: Sequence[Operation], conflict: _Conflict) -> list[float]:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labrpc.errors import UsageError
-from labrpc.streams import Stream, Streams
+from labrpc.ledger import Ledger
+from labrpc.streams import Events, Stream, Streams
 
 CALM = settings(deadline=None)
 
@@ -109,6 +110,63 @@ def test_a_host_that_is_given_its_key_path_and_overrides_decides_alike() -> None
     assert theirs.stream("disk/latency").name == "host/2/disk/latency"
     assert first(theirs.stream("disk/latency")) == first(ours.stream("disk/latency"))
     assert theirs.stream("disk/latency").at(1, 1000) == 42
+
+
+# ------------------------------------------------------------------ weather and events
+
+
+@given(seeds, names, st.lists(st.tuples(numbers, bounds), max_size=20))
+@settings(CALM)
+def test_weather_draws_what_a_stream_of_its_name_draws_recorded_or_not(
+    seed: int, name: str, asked: list[tuple[int, int]]
+) -> None:
+    plain, recorded = Streams(seed), Streams(seed, ledger=Ledger())
+    for question in asked:
+        drawn = plain.stream(name).at(*question)
+        assert drawn == plain.weather(name).at(*question) == recorded.weather(name).at(*question)
+
+
+def test_in_the_calm_weather_is_0_but_for_its_overrides_and_all_else_is_as_drawn() -> None:
+    calm = Streams(4, {("net/delay", 2): 7}, calm=True)
+    assert first(calm.sub("net").weather("delay"), 5) == [0, 0, 7, 0, 0]
+    assert first(calm.sub("net").weather("drop"), 5) == [0] * 5
+    assert first(calm.sub("host").stream("random")) == first(Streams(4).sub("host").stream("random"))
+
+
+def test_a_ledger_holds_what_changes_something_once_and_nothing_of_plain_streams() -> None:
+    ledger = Ledger()
+    ledger.clock = lambda: 42
+    streams = Streams(4, {("net/drop", 0): 899, ("net/drop", 1): 900, ("net/drop", 2): 0}, ledger=ledger).sub("net")
+    drop = streams.weather("drop")
+    for number in (0, 1, 2, 1):
+        drop.at(number, 1000, 900)
+    streams.stream("latency").at(0, 1000)
+    assert [tuple(decision) for decision in ledger] == [("net/drop", 1, 900, 42, "")]
+
+
+def test_events_are_numbered_by_kind_also_where_they_are_left_out() -> None:
+    ledger = Ledger()
+    events = Events(Streams(4, {("event/crash", 1): 0}, ledger=ledger))
+    asked = [
+        events.happens(kind, detail) for kind, detail in (("crash", "0"), ("cut", ""), ("crash", "1"), ("crash", "2"))
+    ]
+    assert asked == [True, True, False, True]
+    assert [(decision.stream, decision.number, decision.detail) for decision in ledger] == [
+        ("event/crash", 0, "0"),
+        ("event/cut", 0, ""),
+        ("event/crash", 2, "2"),
+    ]
+
+
+def test_in_the_calm_only_the_events_that_are_named_happen() -> None:
+    events = Events(Streams(4, {("event/crash", 1): 1}, calm=True))
+    assert [events.happens("crash") for _ in range(3)] == [False, True, False]
+
+
+def test_a_subtree_knows_its_own_overrides() -> None:
+    streams = Streams(4, {("host/2/a", 1): 5, ("host/20/a", 1): 6, ("net/a", 0): 7})
+    assert streams.sub("host/2").overrides() == [("host/2/a", 1, 5)]
+    assert len(streams.overrides()) == 3
 
 
 # ------------------------------------------------------------------ range and spread
