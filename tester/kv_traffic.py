@@ -17,7 +17,7 @@ ITERATIONS = 3
 WORK_TIME = 1.0
 """Seconds of traffic in an iteration, if no fault wants more."""
 
-PAUSE_PER_CLIENT = 0.012
+PAUSE_PER_CLIENT = 0.03
 """Seconds: a client pauses between two operations for up to so many times this as there are clients. However many they
 are, together they ask about as much."""
 

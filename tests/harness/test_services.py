@@ -190,7 +190,7 @@ CLUSTERS: dict[str, tuple[str, Callable[..., Any]]] = {
         ("slow-submit", "test_speed", "ms on average"),
         ("snapshot-holds-history", "test_snapshot_size", "bytes of a store with one key"),
         ("snapshot-misses-versions", "test_snapshot_recover", "the key has version"),
-        ("snapshot-from-leader-ignored", "test_snapshot_recover_many_clients", "not linearizable"),
+        ("snapshot-from-leader-ignored", "test_snapshot_rpc", "has lost key"),
         ("lease-longer-than-an-election", "test_old_leader", "not linearizable"),
         ("submit-knows-its-entry-by-the-request", "test_rsm_leader_partition", "a request was taken for another"),
         ("snapshot-beside-the-applying", "test_rsm_snapshot", "increments"),

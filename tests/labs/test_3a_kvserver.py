@@ -10,7 +10,7 @@ MOST_REQUESTS = 400
 """In two seconds of waiting: one every 5 ms."""
 
 
-def put_until_stopped(clerk, key: str, stop: dict) -> tuple[int, int]:
+def put_until_stopped(cluster, clerk, key: str, stop: dict) -> tuple[int, int]:
     """Puts to `key` one after the other until `stop["now"]`: how many ended in OK, and in MAYBE."""
     ok = maybe = 0
     while not stop["now"]:
@@ -18,6 +18,7 @@ def put_until_stopped(clerk, key: str, stop: dict) -> tuple[int, int]:
         err = clerk.put(key, f"{clerk.name} {ok}", version)
         ok += err == "OK"
         maybe += err == "MAYBE"
+        cluster.sleep(cluster.random.between(0, 0.01))
     return ok, maybe
 
 
@@ -41,7 +42,7 @@ def test_put_concurrent(kv_cluster):
     """Ten clients put to one key: its version counts the puts that ended in OK."""
     cluster = kv_cluster()
     stop = {"now": False}
-    tasks = [cluster.spawn(lambda: put_until_stopped(cluster.clerk(), "k", stop)) for _ in range(10)]
+    tasks = [cluster.spawn(lambda: put_until_stopped(cluster, cluster.clerk(), "k", stop)) for _ in range(10)]
     cluster.sleep(1)
     stop["now"] = True
     results = [task.join() for task in tasks]
