@@ -27,7 +27,7 @@ BUDGET = "60s"
 
 MUTANTS = {
     "double-vote": "many_elections",
-    "vote-without-lock": "re_election",
+    "vote-without-lock": "many_elections",
     "leader-by-plurality": "many_elections",
     "no-consistency-check": "rejoin",
     "longer-log-wins": "rejoin",

@@ -403,7 +403,7 @@ def pytest_runtest_makereport(
 
 
 def _shrunk_note(shrunk: Shrunk) -> str:
-    text = f"in {shrunk.runs} runs and {shrunk.seconds:.1f} s"
+    text = f"in {shrunk.runs} {'run' if shrunk.runs == 1 else 'runs'} and {shrunk.seconds:.1f} s"
     if not shrunk.is_complete:
         text += "; its budget is spent: with --shrink-budget 5m it may get smaller still"
     return text

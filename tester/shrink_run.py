@@ -151,7 +151,9 @@ class _Search:
         if self._fails(self._plan(self._last), self._options) != self._wanted:
             self._give_up("what was recorded of the run does not make it fail again")
         if math.isfinite(budget.seconds):
-            self._patience = _SLACK_S + _SLACK * (time.monotonic() - began)
+            twice = time.monotonic() - began
+            self._patience = _SLACK_S + _SLACK * twice
+            self.deadline -= twice / 2  # for the replay at the end
 
     def is_same_failure(self, kept: frozenset[Key]) -> bool:
         """Whether the run with no more than `kept`, and what is fixed, fails in the same way."""
