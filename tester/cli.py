@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from labrpc.errors import HarnessError, UsageError
-from tester import check_history, demo, shrink_command
+from tester import check_history, demo, failures, shrink_command
 
 __all__ = ["main"]
 
@@ -103,6 +103,30 @@ def shrink(
         Console(highlight=False), test=test, seed=seed, solution=solution, budget=budget, options=["--stalls", stalls]
     )
     raise typer.Exit(code)
+
+
+@app.command("failures")
+def failures_command(
+    root: Annotated[Path, typer.Option(help="The folder that pytest ran in.")] = Path(),
+) -> None:
+    """List the failing runs that pytest has kept, the latest first, with their timelines."""
+    raise typer.Exit(list_failures(Console(highlight=False), root))
+
+
+def list_failures(console: Console, root: Path) -> int:
+    """Prints a table; 0, or 1 if there are failures."""
+    found = failures.kept(root)
+    if not found:
+        console.print(f"no failing run is kept in {root / failures.FOLDER}")
+        return 0
+    for each in found:
+        console.print(
+            Text(each.failure.test, style="bold"), f"seed {each.failure.seed}, {each.failure.virtual_seconds:.3f} s"
+        )
+        console.print(Text(f"    {each.failure.verdict}", style="red"), soft_wrap=True)
+        console.print(Text(f"    look    {each.folder / 'timeline.html'}"), soft_wrap=True)
+        console.print(Text(f"    replay  {each.failure.replay}"), soft_wrap=True)
+    return 1
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ import pytest
 from rich.console import Console
 
 from labrpc.errors import UsageError
-from tester import determinism, interrupts, report
+from tester import determinism, failures, interrupts, report
 from tester.history import save_history
 from tester.parts import PARTS
 from tester.raft_cluster import RaftCluster
@@ -84,6 +84,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run each seed a second time, in another process, and name the first event that differs",
     )
     group.addoption("--journal", metavar="DIR", help="write each run's journal, and its clients' history, into DIR")
+    group.addoption(
+        "--keep-no-failures",
+        action="store_true",
+        help=f"do not keep failing runs, with their timelines, in {failures.FOLDER}",
+    )
     group.addoption(
         "--shrink",
         action="store_true",
@@ -398,8 +403,29 @@ def pytest_runtest_makereport(
     )
     if not isinstance(error, AssertionError):  # the harness's fault, or the test's own: the stack matters
         text += "\n" + "".join(traceback.format_exception(error))
+    if run.clusters and not item.config.option.keep_no_failures:
+        text += _keep_failure(item, run, error, replay, text)
     result.longrepr = _Report(text, report.verdict(error), place)  # type: ignore[assignment]
     return result
+
+
+def _keep_failure(item: pytest.Item, run: Run, error: BaseException, replay: str, text: str) -> str:
+    """Keeps what there is to look at; says where."""
+    cluster = run.clusters[-1]
+    failure = failures.Failure(
+        test=item.name.partition("[")[0],
+        seed=run.seed,
+        verdict=report.verdict(error),
+        virtual_seconds=cluster.now,
+        journal_hash=run.journal_hash,
+        replay=replay,
+    )
+    facts = {"seed": str(run.seed), "virtual time": f"{cluster.now:.6f} s", "replay": replay}
+    try:
+        folder = failures.keep(item.config.rootpath, failure, cluster, text, facts)
+    except OSError as reason:
+        return f"\n(the run could not be kept: {reason})\n"
+    return f"\nto look at: {os.path.relpath(folder / 'timeline.html', item.config.invocation_params.dir)}\n"
 
 
 def _shrunk_note(shrunk: Shrunk) -> str:

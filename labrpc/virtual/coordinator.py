@@ -579,9 +579,7 @@ class Coordinator:
             return
         snapshot_size = -1 if effect.snapshot is None else len(effect.snapshot)
         checksum = zlib.crc32(effect.snapshot or b"", zlib.crc32(effect.raft_state))
-        self.journal.append(
-            Saving(self.now, node.name, effect.number, len(effect.raft_state), snapshot_size, checksum)
-        )
+        self.journal.append(Saving(self.now, node.name, effect.number, len(effect.raft_state), snapshot_size, checksum))
         node.disk.begin(effect.raft_state, effect.snapshot)
 
     def _on_saved(self, node: Node, effect: frames.Saved) -> None:

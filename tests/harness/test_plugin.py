@@ -26,7 +26,15 @@ def run_pytest(pytester: pytest.Pytester, monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
     def run(*arguments: str, tests: str = str(LABS)) -> pytest.RunResult:
-        command = ("-p", "no:cacheprovider", "--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml"))
+        command = (
+            "-p",
+            "no:cacheprovider",
+            "--keep-no-failures",
+            "--rootdir",
+            str(ROOT),
+            "-c",
+            str(ROOT / "pyproject.toml"),
+        )
         return pytester.runpytest_subprocess(tests, *command, *arguments)
 
     return run
