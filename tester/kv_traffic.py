@@ -17,7 +17,7 @@ ITERATIONS = 3
 WORK_TIME = 1.0
 """Seconds of traffic in an iteration, if no fault wants more."""
 
-PAUSE_PER_CLIENT = 0.03
+PAUSE_PER_CLIENT = 0.08
 """Seconds: a client pauses between two operations for up to so many times this as there are clients. However many they
 are, together they ask about as much."""
 
@@ -87,6 +87,7 @@ def run_traffic(
         AssertionError: versions do not add up, the history is not linearizable, or Raft's state is too long.
     """
     keys = [f"k{number}" for number in range(100)] if random_keys else ["k"]
+    observer = cluster.clerk()
     workers = [_Client(cluster, cluster.clerk(), keys, PAUSE_PER_CLIENT * clients) for _ in range(clients)]
     for _ in range(ITERATIONS):
         _work(cluster, workers, partitions=partitions, crashes=crashes)
@@ -95,7 +96,7 @@ def run_traffic(
             _restart_all(cluster)
         cluster.assert_linearizable()  # first: it names the operation
         if not random_keys:
-            _demand_versions(cluster, workers)
+            _demand_versions(observer, workers)
         if most_raft_state is not None:
             cluster.sleep(1)  # what was not committed can be compacted only now
             demand_short_logs(cluster, most_raft_state)
@@ -154,8 +155,8 @@ def _restart_all(cluster: ReplicatedKVCluster) -> None:
         cluster.start(server)
 
 
-def _demand_versions(cluster: ReplicatedKVCluster, workers: list[_Client]) -> None:
-    _, version, _ = cluster.clerk().get("k")
+def _demand_versions(observer: Clerk, workers: list[_Client]) -> None:
+    _, version, _ = observer.get("k")
     ok, maybe = sum(worker.ok for worker in workers), sum(worker.maybe for worker in workers)
     assert ok <= version <= ok + maybe, (
         f"the key has version {version} after {ok} puts that ended in OK and {maybe} that ended in MAYBE"

@@ -65,6 +65,8 @@ class CodeBundle:
     def __init__(self, modules: dict[str, ModuleCode], files: dict[str, str]) -> None:
         self.modules = modules
         self.files = files
+        self.packages = _parents(modules)
+        """The packages that the modules are in."""
 
     @classmethod
     def build(cls, root: Path, programs: Mapping[str, Path], *, instrumented: bool = True) -> CodeBundle:
@@ -131,6 +133,7 @@ class Loader:
         self._host = host
         self._bundle = bundle
         self._private = tuple(private)
+        self._above_private = _parents((*stdlib.PRIVATE, *private))
         self.modules: dict[str, ModuleType] = {}
         shared = dict(vars(builtins))
         shared["__import__"] = self._import_trusted
@@ -230,7 +233,7 @@ class Loader:
             return self._execute(full, _library_code(full, instrumented=self._is_private(full)))
         if self._has_private_child(full):
             return self._proxy(full)
-        if any(name.startswith(f"{full}.") for name in self._bundle.modules):  # the package above a program
+        if full in self._bundle.packages:  # the package above a program
             package = ModuleType(full)
             package.__path__ = []
             self.modules[full] = package
@@ -301,7 +304,12 @@ class Loader:
         return full in stdlib.PRIVATE or self._is_private(full) or self._has_private_child(full)
 
     def _has_private_child(self, full: str) -> bool:
-        return any(name.startswith(f"{full}.") for name in (*stdlib.PRIVATE, *self._private))
+        return full in self._above_private
+
+
+def _parents(modules: Iterable[str]) -> frozenset[str]:
+    """All packages above `modules`."""
+    return frozenset(name[:end] for name in modules for end in range(len(name)) if name[end] == ".")
 
 
 def _absolute(name: str, globals: Any, level: int) -> str:
