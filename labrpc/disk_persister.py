@@ -23,7 +23,7 @@ from typing import Any
 from labrpc.disk_store import LOG_LIMIT, DiskStore
 from labrpc.errors import UsageError
 from labrpc.files import Files, RealFiles
-from labrpc.persister import Contents, check_save
+from labrpc.persister import Contents, LatestContents, check_save
 
 __all__ = ["DiskPersister", "DiskSave"]
 
@@ -64,7 +64,7 @@ class DiskSave:
         callback(self)
 
 
-class DiskPersister:
+class DiskPersister(LatestContents):
     """A `Persister` in a directory of its own; any thread may call it. Close it, or use it in a `with` statement.
 
     A save is acknowledged when `save` returns, or when the future of `save_async` is done. What was acknowledged is
@@ -155,22 +155,6 @@ class DiskPersister:
             self._pending.append(save)
             self._work.notify()
         return save
-
-    def read_raft_state(self) -> bytes:
-        """The raft state last handed over, or found at opening; b"" at first."""
-        return self._latest.raft_state
-
-    def read_snapshot(self) -> bytes:
-        """The snapshot last handed over, or found at opening; b"" at first."""
-        return self._latest.snapshot
-
-    def raft_state_size(self) -> int:
-        """Bytes of the raft state last handed over."""
-        return len(self._latest.raft_state)
-
-    def snapshot_size(self) -> int:
-        """Bytes of the snapshot last handed over."""
-        return len(self._latest.snapshot)
 
     def close(self) -> None:
         """Makes all saves handed over durable and gives the directory back. Closing twice is fine.

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from labrpc.errors import UsageError
 from labrpc.streams import Events, Streams
 
-__all__ = ["Counts", "Fate", "Network"]
+__all__ = ["Counts", "Fate", "Network", "is_clerk"]
 
 MS = 1_000_000
 
@@ -75,7 +75,7 @@ class _Link:
         self.number = 0
         self.counts = counts
         """The target's."""
-        self.is_between_servers = not (source.startswith("c") or target.startswith("c"))
+        self.is_between_servers = not (is_clerk(source) or is_clerk(target))
         self.jitter, self.drop, self.delay, self.reorder, self.gap, self.duplicate, self.notice = (
             streams.weather(f"{name}/{purpose}")
             for purpose in ("jitter", "drop", "delay", "reorder", "reorder-delay", "duplicate", "notice")
@@ -346,6 +346,11 @@ class Network:
     def _tell(self, kind: str, detail: str) -> None:
         for listener in self.listeners:
             listener(kind, detail)
+
+
+def is_clerk(host: str) -> bool:
+    """Whether `host` is a client of the service, not a server."""
+    return host.startswith("c")
 
 
 def _name(host: int | str) -> str:

@@ -66,7 +66,29 @@ class Contents(NamedTuple):
     snapshot: bytes
 
 
-class MemoryPersister:
+class LatestContents:
+    """The reading half of a `Persister`: what was handed over last, durable or not."""
+
+    _latest: Contents
+
+    def read_raft_state(self) -> bytes:
+        """The raft state handed over last, or found at the start; b"" at first."""
+        return self._latest.raft_state
+
+    def read_snapshot(self) -> bytes:
+        """The snapshot handed over last, or found at the start; b"" at first."""
+        return self._latest.snapshot
+
+    def raft_state_size(self) -> int:
+        """Bytes of `read_raft_state()`."""
+        return len(self._latest.raft_state)
+
+    def snapshot_size(self) -> int:
+        """Bytes of `read_snapshot()`."""
+        return len(self._latest.snapshot)
+
+
+class MemoryPersister(LatestContents):
     """A `Persister` in memory, with a disk's crash semantics: pending saves complete in order, or are lost in a crash.
 
     `save` completes at once; what `save_async` hands over waits for `complete`. The simulator owns one a server and
@@ -87,18 +109,6 @@ class MemoryPersister:
     def save_async(self, raft_state: bytes, snapshot: bytes | None = None) -> SaveFuture:
         self.begin(raft_state, snapshot)
         return self._pending[-1][2]
-
-    def read_raft_state(self) -> bytes:
-        return self._latest.raft_state
-
-    def read_snapshot(self) -> bytes:
-        return self._latest.snapshot
-
-    def raft_state_size(self) -> int:
-        return len(self._latest.raft_state)
-
-    def snapshot_size(self) -> int:
-        return len(self._latest.snapshot)
 
     # -------------------------------------------------------------- the disk's side
 

@@ -75,8 +75,13 @@ class AppliedLogs:
             self._logs.pop(event.host, None)
 
     def _on_command(self, server: str, index: int, command: Any) -> None:
-        # After a restart from an opaque snapshot, of an index unknown to the judge, any committed index may be next.
-        expected = self._last.get(server, min(index, self._highest + 1) - 1) + 1
+        last = self._last.get(server)
+        if (
+            last is None
+        ):  # restarted from a snapshot whose index only the service knows: any committed index may be next
+            expected = min(index, self._highest + 1)
+        else:
+            expected = last + 1
         if index != expected:
             self._violation(
                 f"server {server} applied index {index} when index {expected} was next "

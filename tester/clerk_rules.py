@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from labrpc.codec import CodecError, EnumRecord, Record, decode_record
+from labrpc.codec import EnumRecord, Record
 from labrpc.errors import InvariantViolation
 from labrpc.journal import Delivered, Dropped, Sent
+from labrpc.network import is_clerk
 from labrpc.virtual.coordinator import Coordinator
+from tester.payloads import message_body
 from tester.porcupine import KvInput, KvOutput
 
 __all__ = ["ClerkRules"]
@@ -54,11 +56,11 @@ class ClerkRules:
         """Takes in one event of the journal."""
         kind = type(event)
         if kind is Sent:
-            if event.reply_to == 0 and event.source.startswith("c"):
+            if event.reply_to == 0 and is_clerk(event.source):
                 self.requests[event.source] = self.requests.get(event.source, 0) + 1
                 attempts = self._attempts.get(event.source)
                 if attempts is not None:
-                    attempt = _Attempt(event.message, event.method, _decoded(event.payload))
+                    attempt = _Attempt(event.message, event.method, message_body(event.payload))
                     attempts.append(attempt)
                     self._requests[event.message] = attempt
             elif event.reply_to in self._requests:
@@ -66,7 +68,7 @@ class ClerkRules:
         elif kind in (Delivered, Dropped) and event.message in self._replies:
             attempt, payload = self._replies.pop(event.message)
             if kind is Delivered:
-                attempt.reply = _decoded(payload)
+                attempt.reply = message_body(payload)
 
     def begin(self, clerk: str) -> None:
         """`clerk` begins an operation. What it has sent since the last one, which is over, counts for nothing."""
@@ -136,10 +138,3 @@ def _is_about(attempt: _Attempt, asked: KvInput) -> bool:
 def _err(reply: Record) -> str:
     err = reply.fields.get("err")
     return err.member if isinstance(err, EnumRecord) else str(err)
-
-
-def _decoded(payload: bytes) -> Any:
-    try:
-        return decode_record(payload)
-    except CodecError:
-        return None

@@ -86,8 +86,8 @@ class Clerk:
         if result is None:
             raise UsageError(f"clerk {self.name} is not running")
         err, value, version = (result, "", 0) if control == "put" else (result[2], result[0], result[1])
-        clerks.rules.judge(self.name, asked, KvOutput(err, value, version))
         output = KvOutput(err, value, version)
+        clerks.rules.judge(self.name, asked, output)
         clerks.history[position] = Operation(self.name, asked, called, output, clerks.coordinator.now)
         return result
 

@@ -8,16 +8,16 @@ not judged by the rules that read those messages.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
-from labrpc.codec import CodecError, Record, decode_shared_record
+from labrpc.codec import Record
 from labrpc.errors import InvariantViolation
 from labrpc.journal import Delivered, Dropped, Sent
 from labrpc.virtual.coordinator import Coordinator
+from tester.payloads import message_body
 from tester.probe import DurabilityProbe
 
-__all__ = ["RaftInvariants", "message_body"]
+__all__ = ["RaftInvariants"]
 
 _JUDGED = {"Raft.request_vote", "Raft.append_entries", "Raft.install_snapshot"}
 _VOTE_FIELDS = {"term", "candidate_id", "last_log_index", "last_log_term"}
@@ -165,13 +165,3 @@ class RaftInvariants:
 
     def _violation(self, text: str) -> None:
         self._coordinator.fail(InvariantViolation(f"{text} at {self._coordinator.now / 1e9:.3f} s"))
-
-
-@lru_cache(maxsize=4096)
-def message_body(payload: bytes) -> Record | None:
-    """A message's fields, only to be read; None if it is no message. Heartbeats repeat, so decoded ones are kept."""
-    try:
-        body = decode_shared_record(payload)
-    except CodecError:
-        return None
-    return body if isinstance(body, Record) else None

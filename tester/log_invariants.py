@@ -20,7 +20,7 @@ from labrpc.codec import Record
 from labrpc.errors import InvariantViolation
 from labrpc.journal import Applied, Delivered, Dropped, Sent
 from labrpc.virtual.coordinator import Coordinator
-from tester.invariants import message_body
+from tester.payloads import message_body
 from tester.probe import DurabilityProbe
 
 __all__ = ["LogInvariants"]

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from labrpc.codec import CodecError, Record, decode_record, encode
+from labrpc.codec import Record, encode
 from labrpc.virtual import frames
 from labrpc.virtual.coordinator import QUANTUM_NS, Coordinator
 from labrpc.virtual.records import MachineFactory
+from tester.payloads import message_body
 
 __all__ = ["DurabilityProbe"]
 
@@ -97,7 +98,9 @@ class DurabilityProbe:
                 inbox = []
                 now = None if wake is None else max(wake, clock)
                 if any(isinstance(effect, frames.Answer) for effect in effects):
-                    replies += [_decoded(effect.payload) for effect in effects if isinstance(effect, frames.Answer)]
+                    replies += [
+                        message_body(effect.payload or b"") for effect in effects if isinstance(effect, frames.Answer)
+                    ]
                     if len(replies) == len(requests):
                         return replies
                     inbox = [frames.Request(len(replies), method, requests[len(replies)])]
@@ -115,10 +118,3 @@ def _request(args: Record, candidate: int) -> bytes:
 
 def _grants(reply: Any, term: int) -> bool:
     return isinstance(reply, Record) and reply.fields.get("vote_granted") is True and reply.fields.get("term") == term
-
-
-def _decoded(payload: bytes | None) -> Any:
-    try:
-        return None if payload is None else decode_record(payload)
-    except CodecError:
-        return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from labrpc.errors import UsageError
 from tester.clerks import Clerk, Clerks
@@ -11,6 +11,20 @@ from tester.raft_cluster import RaftCluster, RaftServer
 from tester.run import Run
 
 __all__ = ["KVCluster", "RSMCluster", "RSMServer", "ReplicatedKVCluster", "ReplicatedKVServer"]
+
+
+class _ServiceCluster(RaftCluster):
+    """Servers of a service on Raft.
+
+    Args:
+        max_raft_state: bytes of Raft state after which a server takes a snapshot; -1: never.
+    """
+
+    service_program: ClassVar[str]
+
+    def __init__(self, run: Run, servers: int, *, max_raft_state: int = -1, **options: Any) -> None:
+        config = {"max_raft_state": max_raft_state}
+        super().__init__(run, servers, program=self.service_program, opaque_snapshots=True, config=config, **options)
 
 
 class RSMServer(RaftServer):
@@ -36,24 +50,14 @@ class RSMServer(RaftServer):
         return value
 
 
-class RSMCluster(RaftCluster):
-    """A counter replicated by `RSM`.
-
-    Args:
-        max_raft_state: bytes of Raft state after which a replica takes a snapshot; -1: never.
-    """
+class RSMCluster(_ServiceCluster):
+    """A counter replicated by `RSM`."""
 
     server_class = RSMServer
+    service_program = "tester.programs.rsm_server"
 
-    def __init__(self, run: Run, servers: int, *, max_raft_state: int = -1, **options: Any) -> None:
-        super().__init__(
-            run,
-            servers,
-            program="tester.programs.rsm_server",
-            opaque_snapshots=True,
-            config={"max_raft_state": max_raft_state},
-            **options,
-        )
+    def __init__(self, run: Run, servers: int, **options: Any) -> None:
+        super().__init__(run, servers, **options)
         self.unsure = 0
         """Increments that a leader took and then did not answer with OK: each may have been done, or not."""
 
@@ -144,22 +148,12 @@ class ReplicatedKVServer(RaftServer):
         return size
 
 
-class ReplicatedKVCluster(_WithClerks, RaftCluster):
-    """The replicated key/value service and its clients.
-
-    Args:
-        max_raft_state: bytes of Raft state after which a server takes a snapshot; -1: never.
-    """
+class ReplicatedKVCluster(_WithClerks, _ServiceCluster):
+    """The replicated key/value service and its clients."""
 
     server_class = ReplicatedKVServer
+    service_program = "tester.programs.replicated_kv_server"
 
-    def __init__(self, run: Run, servers: int, *, max_raft_state: int = -1, **options: Any) -> None:
-        super().__init__(
-            run,
-            servers,
-            program="tester.programs.replicated_kv_server",
-            opaque_snapshots=True,
-            config={"max_raft_state": max_raft_state},
-            **options,
-        )
+    def __init__(self, run: Run, servers: int, **options: Any) -> None:
+        super().__init__(run, servers, **options)
         self.clerks = Clerks(self)

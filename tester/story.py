@@ -11,10 +11,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from labrpc.codec import CodecError, Record, decode_record
 from labrpc.journal import Sent
 from labrpc.ledger import Decision
 from labrpc.virtual.coordinator import host_title
+from tester.payloads import message_body
 
 __all__ = ["COMMANDS", "Origin", "Sentence", "origin_of", "tell", "tell_how_many"]
 
@@ -190,11 +190,8 @@ def _noun(request: Sent) -> str:
 
 
 def _entries(payload: bytes) -> list[Any]:
-    try:
-        body = decode_record(payload)
-    except CodecError:
-        return []
-    entries = body.fields.get("entries") if isinstance(body, Record) else None
+    body = message_body(payload)
+    entries = None if body is None else body.fields.get("entries")
     return entries if isinstance(entries, list) else []
 
 

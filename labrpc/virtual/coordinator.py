@@ -37,7 +37,7 @@ from labrpc.journal import (
     Sent,
     Stopped,
 )
-from labrpc.network import Network
+from labrpc.network import Network, is_clerk
 from labrpc.persister import MemoryPersister
 from labrpc.streams import Streams
 from labrpc.virtual import frames, interpreter, recursion
@@ -679,7 +679,7 @@ class Coordinator:
 
 def host_title(name: str) -> str:
     """`server 2` or `clerk 1`, for people."""
-    return f"clerk {name[1:]}" if name.startswith("c") else f"server {name}"
+    return f"clerk {name[1:]}" if is_clerk(name) else f"server {name}"
 
 
 def _blocked_line(detail: str, control: str) -> str:

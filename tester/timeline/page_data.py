@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from labrpc.network import is_clerk
 from tester.porcupine.info import LinearizationInfo
 from tester.porcupine.model import Model, NondeterministicModel
 from tester.timeline.page_order import order_of
 from tester.timeline.page_words import KINDS, fields_of, kind_of, label_of, words
-from tester.timeline.reading import Band, Message, Reading, is_clerk
+from tester.timeline.reading import Band, Message, Reading
 
 __all__ = ["data_of"]
 

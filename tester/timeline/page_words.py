@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from labrpc.codec import EnumRecord, Record
-from tester.timeline.reading import Message, is_clerk
+from labrpc.network import is_clerk
+from tester.timeline.reading import Message
 
 __all__ = ["KINDS", "fields_of", "kind_of", "label_of", "words"]
 

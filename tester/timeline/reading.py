@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from labrpc.codec import CodecError, Record, decode_record
+from labrpc.codec import Record
 from labrpc.journal import (
     Annotated,
     Applied,
@@ -29,8 +29,10 @@ from labrpc.journal import (
     Sent,
     Stopped,
 )
+from labrpc.network import is_clerk
+from tester.payloads import message_body, value_of
 
-__all__ = ["Band", "Call", "Message", "Note", "Progress", "Reading", "RoleSpan", "is_clerk", "read"]
+__all__ = ["Band", "Call", "Message", "Note", "Progress", "Reading", "RoleSpan", "read"]
 
 
 @dataclass(slots=True)
@@ -131,19 +133,6 @@ class Reading:
     events: int = 0
     end: int = 0
     """The time of the last event."""
-
-
-def is_clerk(host: str) -> bool:
-    """Whether `host` is a client of the service, not a server."""
-    return host.startswith("c")
-
-
-def decoded(payload: bytes) -> Any:
-    """The value, with messages as `Record`s; None if the bytes are none."""
-    try:
-        return decode_record(payload)
-    except CodecError:
-        return None
 
 
 def read(events: Iterable[Any]) -> Reading:
@@ -277,7 +266,7 @@ class _Reader:
     # -------------------------------------------------------------- messages
 
     def _sent(self, event: Sent) -> None:
-        body = decoded(event.payload)
+        body = message_body(event.payload)
         message = Message(
             event.message, event.reply_to, event.source, event.target, event.method, event.at, len(event.payload), body
         )
@@ -352,7 +341,7 @@ class _Reader:
         self._note(event.at, event.host, "saved", f"save {event.number} is durable", value=event.number)
 
     def _applied(self, event: Applied) -> None:
-        body = decoded(event.payload)
+        body = value_of(event.payload)
         fields = body.fields if isinstance(body, Record) else {}
         index = fields.get("command_index")
         kind, text = "apply", f"applies {index}: {fields.get('command')}"
@@ -368,7 +357,7 @@ class _Reader:
             self._progress(event.at, event.host, server)
 
     def _controlled(self, event: Controlled) -> None:
-        args = decoded(event.payload)
+        args = value_of(event.payload)
         call = Call(
             event.host, event.control, event.name, tuple(args) if isinstance(args, tuple | list) else (), event.at
         )
@@ -378,7 +367,7 @@ class _Reader:
     def _returned(self, event: Returned) -> None:
         call = self._open_calls.pop(event.control, None)
         if call is not None:
-            call.end, call.result = event.at, decoded(event.payload)
+            call.end, call.result = event.at, value_of(event.payload)
 
     # -------------------------------------------------------------- faults
 

@@ -21,7 +21,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from labrpc.codec import CodecError, Record, decode_record
+from labrpc.codec import Record
 from labrpc.journal import (
     Annotated,
     Applied,
@@ -36,6 +36,8 @@ from labrpc.journal import (
     Sent,
     Stopped,
 )
+from labrpc.network import is_clerk
+from tester.payloads import message_body, value_of
 
 __all__ = ["Row", "render", "rows_of"]
 
@@ -131,10 +133,10 @@ class _Reader:
             case Applied(at=at, host=host, payload=payload):
                 self._applied(at, host, payload)
             case Controlled(at=at, host=host, control=control, name=name) if is_clerk(host):
-                self._asked[control] = asked = f"{name}({', '.join(map(repr, _decoded(event.payload) or ()))})"
+                self._asked[control] = asked = f"{name}({', '.join(map(repr, value_of(event.payload) or ()))})"
                 self.add(at, host, asked)
             case Returned(at=at, host=host, control=control) if is_clerk(host):
-                self.add(at, host, f"{self._asked.pop(control, '')} -> {_decoded(event.payload)!r}")
+                self.add(at, host, f"{self._asked.pop(control, '')} -> {value_of(event.payload)!r}")
             case Controlled(at=at, host=host, name=name) if name not in _QUESTIONS:
                 self.add(at, host, f"test: {name}()")
             case Printed(at=at, host=host, text=text):
@@ -152,7 +154,7 @@ class _Reader:
                 lane.isolated = False
 
     def _sent_message(self, event: Sent) -> None:
-        body = _record(event.payload)
+        body = message_body(event.payload)
         self._sent[event.message] = (event, body)
         if is_clerk(event.source) or body is None or type(body.fields.get("term")) is not int:
             return
@@ -205,26 +207,9 @@ class _Reader:
                 self.add_repeated(at, event.source, f"vote requests of term {term} are lost: {reason}")
 
     def _applied(self, at: int, host: str, payload: bytes) -> None:
-        body = _record(payload)
+        body = message_body(payload)
         if body is not None and body.fields.get("command_valid"):
             self.add(at, host, f"applies {body.fields.get('command_index')}: {_short(str(body.fields.get('command')))}")
-
-
-def is_clerk(host: str) -> bool:
-    """Whether `host` is a client of the service, not a server."""
-    return host.startswith("c")
-
-
-def _decoded(payload: bytes) -> Any:
-    try:
-        return decode_record(payload)
-    except CodecError:
-        return None
-
-
-def _record(payload: bytes) -> Record | None:
-    body = _decoded(payload)
-    return body if isinstance(body, Record) else None
 
 
 def _short(text: str) -> str:
