@@ -8,7 +8,7 @@
 Server code imports these names and nothing else from here:
 """
 
-from labrpc.api import ClientEnd, annotate, rpc
+from labrpc.api import Annotation, ClientEnd, annotate, rpc
 from labrpc.codec import CodecError, decode, encode, message
 from labrpc.disk_persister import DiskPersister
 from labrpc.errors import HarnessError, InvariantViolation, UsageError
@@ -16,6 +16,7 @@ from labrpc.persister import MemoryPersister, Persister
 from labrpc.wal import DiskCorruption
 
 __all__ = [
+    "Annotation",
     "ClientEnd",
     "CodecError",
     "DiskCorruption",

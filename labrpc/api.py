@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 from labrpc import context
 from labrpc.errors import UsageError
 
-__all__ = ["ClientEnd", "Handler", "annotate", "handlers_of", "rpc"]
+__all__ = ["Annotation", "ClientEnd", "Handler", "annotate", "handlers_of", "rpc"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,13 +74,49 @@ def handlers_of(service: object) -> dict[str, Handler]:
     return found
 
 
-def annotate(tag: str, text: str) -> None:
+class Annotation:
+    """A note on the timeline: an instant, or, once it is ended, the time from `annotate` to there.
+
+    As a context manager it lasts for the block, or until its server is gone. Any thread of the server may end it.
+    """
+
+    __slots__ = ("_host", "_number")
+
+    def __init__(self, host: context.Environment | None, number: int) -> None:
+        self._host = host
+        self._number = number
+
+    def end(self) -> None:
+        """It has lasted until now. More calls do nothing."""
+        host, self._host = self._host, None
+        if host is not None and host is context.current:
+            host.end_annotation(self._number)
+
+    def __enter__(self) -> Annotation:
+        if self._host is not None and self._host is context.current:
+            self._host.prolong_annotation(self._number)
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.end()
+
+
+def annotate(tag: str, text: str) -> Annotation:
     """Puts a note on this server's lane of the timeline; `tag` names its topic. It never changes the run.
 
-    Outside a host it does nothing, so that server code can be tested on its own.
+        annotate("vote", f"for {candidate}")                # an instant
+
+        with annotate("election", f"term {term}"):          # an interval
+            ...
+
+        waiting = annotate("commit", f"index {index}")      # an interval from here ...
+        waiting.end()                                       # ... to here, perhaps on another thread
+
+    It counts as output, of which a server may have so much. Outside a host it does nothing, so that server code can be
+    tested on its own.
     """
-    if context.current is not None:
-        context.current.annotate(str(tag), str(text))
+    host = context.current
+    return Annotation(host, 0 if host is None else host.annotate(str(tag), str(text)))
 
 
 def _annotated_types(function: Any, title: str) -> tuple[type | None, type | None]:

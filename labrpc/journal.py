@@ -5,19 +5,27 @@
 Two runs are the same run if their journals' hashes are equal. What servers print or annotate, and the texts of
 diagnoses, are in the journal but not in the hash: they may hold addresses and paths.
 `at` is virtual nanoseconds since the run began. Hosts are named as in `labrpc.network`.
+
+A journal's file is a line that names the format and its version, then frames, each a length of four bytes (big-endian)
+and an event in MessagePack; an empty frame ends it. docs/journal.md lists the events and their fields. Any change of
+them, or of what they mean, is a new version: a reader takes its own and earlier ones.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import IO, Any, cast
+from typing import IO, Any, Final, cast
 
 import msgspec
 
 __all__ = [
+    "UNHASHED",
+    "VERSION",
     "Annotated",
+    "AnnotationEnded",
     "Applied",
     "Booted",
     "Controlled",
@@ -139,11 +147,24 @@ class Printed(_Event):
 
 
 class Annotated(_Event):
-    """`host` put a note on the timeline. Not hashed."""
+    """`host` put a note on the timeline. Not hashed.
+
+    `number` is that of its `AnnotationEnded`, if one comes before the incarnation ends; 0: none will. With `lasts` it
+    holds until then, or to the end of the incarnation, and else for an instant if nothing ends it.
+    """
 
     host: str
     tag: str
     text: str
+    number: int = 0
+    lasts: bool = False
+
+
+class AnnotationEnded(_Event):
+    """Annotation `number` of `host`'s incarnation has lasted until now. Not hashed."""
+
+    host: str
+    number: int
 
 
 class Reported(_Event):
@@ -158,13 +179,22 @@ class Reported(_Event):
 
 Event = (
     Booted | Stopped | Sent | Delivered | Dropped | Saving | Saved | Applied | Controlled | Returned | Faulted
-    | Printed | Annotated | Reported
+    | Printed | Annotated | AnnotationEnded | Reported
 )  # fmt: skip
 
-_UNHASHED = (Printed, Annotated, Reported)
+UNHASHED = (Printed, Annotated, AnnotationEnded, Reported)
+"""Two runs that differ in such events only are the same run."""
+
 _SPILL_BYTES = 64 << 20
 _HASH_CHUNKS = 4096
+_BLOCK_BYTES = 1 << 18
 _LENGTH_BYTES = 4
+
+VERSION: Final = 1
+"""Of the file's format, and so of the events."""
+
+_HEADER = b"raftlab-journal %d\n"
+_LONGEST_HEADER = 40
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Event)
@@ -189,6 +219,8 @@ class Journal:
         self._hash = hashlib.blake2b(digest_size=16)
         self._unhashed_yet: list[bytes] = []
         self._count = 0
+        self.cut_short = False
+        """Whether it was read from a file whose end is missing: these are the events before that."""
 
     def __len__(self) -> int:
         return self._count
@@ -198,7 +230,7 @@ class Journal:
         self._count += 1
         self._chunks.append(data)
         self._chunk_bytes += len(data)
-        if not isinstance(event, _UNHASHED):
+        if not isinstance(event, UNHASHED):
             pending = self._unhashed_yet
             pending.append(data)
             if len(pending) >= _HASH_CHUNKS:
@@ -220,26 +252,41 @@ class Journal:
 
     def write(self, file: IO[bytes]) -> None:
         """Writes all events for `Journal.read`."""
+        file.write(_HEADER % VERSION)
         for data in self._encoded():
             file.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
+        file.write(bytes(_LENGTH_BYTES))
 
     @classmethod
-    def read(cls, file: IO[bytes]) -> Journal:
+    def read(cls, file: IO[bytes], *, partial: bool = False) -> Journal:
         """The journal that `write` wrote.
 
+        Args:
+            partial: of a file that is cut short, take the events that are whole, and say so in `cut_short`.
+
         Raises:
-            ValueError: the file is no journal, or is cut short; the text says after how many events.
+            ValueError: the file is no journal, or one of a newer version, or damaged, or cut short; the text says
+                after how many events.
         """
         journal = cls()
-        while head := file.read(_LENGTH_BYTES):
+        whole = _read_header(file)
+        while whole:
+            head = file.read(_LENGTH_BYTES)
             size = int.from_bytes(head, "big")
+            if size == 0 and len(head) == _LENGTH_BYTES:
+                if file.read(1):
+                    raise ValueError(f"the journal ends after {len(journal)} events, but its file goes on")
+                return journal
             data = file.read(size)
-            if len(head) < _LENGTH_BYTES or len(data) < size:
-                raise ValueError(f"the journal is cut short after {len(journal)} events")
-            try:
-                journal.append(_decoder.decode(data))
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                raise ValueError(f"no journal event after {len(journal)} events: {error}") from None
+            whole = len(head) == _LENGTH_BYTES and len(data) == size
+            if whole:
+                try:
+                    journal.append(_decoder.decode(data))
+                except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                    raise ValueError(f"no journal event after {len(journal)} events: {error}") from None
+        if not partial:
+            raise ValueError(f"the journal is cut short after {len(journal)} events")
+        journal.cut_short = True
         return journal
 
     def close(self) -> None:
@@ -252,13 +299,21 @@ class Journal:
 
     def _encoded(self) -> Iterator[bytes]:
         # Readers may be several, and events may be appended, and spilled, between two steps of one: each keeps its own
-        # place, and its place in the file also while it reads chunks.
+        # place, and its place in the file also while it reads chunks. What is in the file never changes.
         done = place = 0
+        block, begin = b"", 0
         while True:
             if done < self._spilled:
-                file = cast(IO[bytes], self._file)
-                file.seek(place)
-                data = file.read(int.from_bytes(file.read(_LENGTH_BYTES), "big"))
+                start = place - begin + _LENGTH_BYTES
+                end = start + int.from_bytes(block[start - _LENGTH_BYTES : start], "big")
+                if start > len(block) or end > len(block):
+                    file = cast(IO[bytes], self._file)
+                    file.seek(place)
+                    head = file.read(_LENGTH_BYTES)
+                    size = int.from_bytes(head, "big")
+                    block, begin = head + file.read(max(size, _BLOCK_BYTES)), place
+                    start, end = _LENGTH_BYTES, _LENGTH_BYTES + size
+                data = block[start:end]
             elif done - self._spilled < len(self._chunks):
                 data = self._chunks[done - self._spilled]
             else:
@@ -279,3 +334,18 @@ class Journal:
         self._spilled += len(self._chunks)
         self._chunks.clear()
         self._chunk_bytes = 0
+
+
+def _read_header(file: IO[bytes]) -> bool:
+    """Whether the header is whole. Raises: ValueError: it is of no journal, or of one that is newer than this code."""
+    line = file.readline(_LONGEST_HEADER)
+    found = re.fullmatch(rb"raftlab-journal ([1-9]\d*)\n", line)
+    if found is None:
+        if re.fullmatch(rb"raftlab-journal( [1-9]?\d*)?", line) or b"raftlab-journal".startswith(line):
+            return False
+        raise ValueError(f"no journal: it begins with {line[:20]!r}, and not with {(_HEADER % VERSION).strip()!r}")
+    if int(found[1]) > VERSION:
+        raise ValueError(
+            f"the journal is of version {int(found[1])}; this raftlab reads up to version {VERSION}: update it"
+        )
+    return True

@@ -25,10 +25,20 @@ from tester.porcupine import (
 if TYPE_CHECKING:
     from tester.cluster import Cluster
 
-__all__ = ["Clerk", "Clerks", "Lock"]
+__all__ = ["Clerk", "Clerks", "Lock", "NotLinearizable"]
 
 PATIENCE = 30.0
 """Seconds of the run's clock that an operation may take; longer than any fault that the graded tests make."""
+
+
+class NotLinearizable(AssertionError):
+    """A history is not linearizable: `culprit`, if one is known, has no place in any order."""
+
+    def __init__(self, text: str, culprit: Operation | None) -> None:
+        super().__init__(text)
+        end = None if culprit is None else culprit.return_time
+        self.at = None if end is None else round(end * 1e9)
+        """Where to look for it, in ns of the run's clock."""
 
 
 class Clerk:
@@ -135,11 +145,12 @@ class Clerks:
         """Demands that there is an order of all operations so far that one store could have done them in.
 
         Raises:
-            AssertionError: there is none; the text names the operation that has no place, and why.
+            NotLinearizable: there is none; the text names the operation that has no place, and why.
         """
         if check_operations(kv_model(), self.history) is not CheckResult.OK:
             _, info = check_operations_verbose(kv_model(), [_in_seconds(operation) for operation in self.history])
-            raise AssertionError(f"the history is not linearizable: {info.explanation}")
+            culprit = None if info.culprit is None else info.partitions[info.culprit[0]][info.culprit[1]]
+            raise NotLinearizable(f"the history is not linearizable: {info.explanation}", culprit)
 
 
 def _in_seconds(operation: Operation) -> Operation:

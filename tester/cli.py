@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from labrpc.errors import HarnessError, UsageError
-from tester import check_history, demo, failures, shrink_command
+from tester import check_history, demo, export, failures, logs, replay_command, shrink_command, timeline_command
 
 __all__ = ["main"]
 
@@ -105,12 +105,203 @@ def shrink(
     raise typer.Exit(code)
 
 
+@app.command("replay", epilog="Exit codes: 0 it passed, or was stopped as you asked, or (--server) did the same again; "
+             "1 it failed, or did something else; 2 a mistake of yours; 3 ours.")  # fmt: skip
+def replay(
+    test: Annotated[str, typer.Argument(help="A graded test, or any as pytest has it.", show_default=False)],
+    seed: Annotated[str | None, typer.Option(help="The run's seed.", show_default="that of --shrunk")] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(help="Stop after so many virtual seconds, and show every server and thread.", show_default=False),
+    ] = None,
+    breaks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--break",
+            metavar="server=I,time=T",
+            help="Stop in that server with pdb; also server=I,line=FILE:LINE. As often as you like.",
+            show_default=False,
+        ),
+    ] = None,
+    server: Annotated[
+        int | None, typer.Option(min=0, help="Replay this server by itself, in a moment.", show_default=False)
+    ] = None,
+    record: Annotated[bool, typer.Option("--record", help="With --server: record what it is given anew.")] = False,
+    solution: Annotated[
+        Path | None, typer.Option(help="The folder with the raft/ and kvraft/ to test.", show_default="this repository")
+    ] = None,
+    servers: Annotated[str, typer.Option(help="threads or processes: the same run.")] = "threads",
+    stalls: Annotated[str, typer.Option(help="off: never preempt a thread.")] = "on",
+    shrunk: Annotated[Path | None, typer.Option(help="Replay this shrunk run.", show_default=False)] = None,
+) -> None:
+    """Have a run again, with everything on.
+
+    A run that fails prints its report. One that passes says so, and its timeline is kept too, in .raftlab/replays.
+
+    tester replay test_re_election --seed 7 --until 3.2
+    shows the timeline up to 3.2 virtual seconds, and each server: its role, its threads, what they wait for and hold.
+
+    tester replay test_re_election --seed 7 --break server=2,time=3.2
+    opens pdb in server 2 at that instant, in your code, with the world stopped. Looking does not change the run.
+    n and s step, c goes on, q ends the run.
+
+    tester replay test_re_election --seed 7 --server 2
+    replays server 2 alone, from what it was given: add print statements, and have its life again, with them, in a
+    fraction of a second. It goes with --break and --until.
+    """
+    code = replay_command.replay(
+        Console(highlight=False),
+        test=test,
+        seed=seed,
+        until=until,
+        breaks=breaks or [],
+        server=server,
+        record=record,
+        solution=solution,
+        servers=servers,
+        stalls=stalls,
+        shrunk=shrunk,
+    )
+    raise typer.Exit(code)
+
+
 @app.command("failures")
 def failures_command(
     root: Annotated[Path, typer.Option(help="The folder that pytest ran in.")] = Path(),
 ) -> None:
     """List the failing runs that pytest has kept, the latest first, with their timelines."""
     raise typer.Exit(list_failures(Console(highlight=False), root))
+
+
+@app.command("timeline", epilog="Exit codes: 0 shown, 2 a mistake of yours, 3 ours.")
+def timeline(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            help="A kept failure's name or folder, or a journal (pytest --journal).", show_default="the latest failure"
+        ),
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Everything: also heartbeats, replies, saves, and every message lost.")
+    ] = False,
+    start: Annotated[
+        float | None, typer.Option("--from", help="Seconds of the run's clock to begin at.", show_default=False)
+    ] = None,
+    end: Annotated[
+        float | None, typer.Option("--to", help="Seconds of the run's clock to end at.", show_default=False)
+    ] = None,
+    server: Annotated[
+        list[str] | None,
+        typer.Option(help="Only what this server (or clerk: c0) did or was sent; more than once.", show_default=False),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write the page of the whole run into this file instead.", show_default=False)
+    ] = None,
+    root: Annotated[Path, typer.Option(help="The folder that pytest ran in.")] = Path(),
+) -> None:
+    """Show what happened in a run: a lane a server with its role and term, time downwards.
+
+    By default what matters near the failure, in at most 60 lines; rows marked * are about what the verdict names.
+    With --from, --to or --full everything in that time.
+
+    For example: tester timeline test_many_elections-seed-2 --from 0.4 --server 2
+    """
+    code = timeline_command.show_timeline(
+        Console(highlight=False),
+        Console(stderr=True, highlight=False),
+        run=run,
+        root=root,
+        full=full,
+        start=start,
+        end=end,
+        servers=server or (),
+        html=html,
+    )
+    raise typer.Exit(code)
+
+
+@app.command("export", epilog="Exit codes: 0 written, 2 a mistake of yours, 3 ours.")
+def export_command(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            help="A kept failure's name or folder, or a journal (pytest --journal).", show_default="the latest failure"
+        ),
+    ] = None,
+    file_format: Annotated[
+        str, typer.Option("--format", help="jsonl: every event; perfetto: a trace for ui.perfetto.dev.")
+    ] = "jsonl",
+    out: Annotated[
+        str | None, typer.Option(help="The file to write; - is stdout.", show_default="beside the journal")
+    ] = None,
+    root: Annotated[Path, typer.Option(help="The folder that pytest ran in.")] = Path(),
+) -> None:
+    """Write a run's journal for other programs.
+
+    docs/journal.md says what is in every line of jsonl.
+
+    For example: tester export test_many_elections-seed-2 --format perfetto
+    """
+    raise typer.Exit(
+        export.export(
+            Console(highlight=False),
+            Console(stderr=True, highlight=False),
+            run=run,
+            root=root,
+            file_format=file_format,
+            out=out,
+        )
+    )
+
+
+@app.command("logs", epilog="Exit codes: 0 shown, 2 a mistake of yours, 3 ours.")
+def logs_command(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            help="A kept failure's name or folder, or a journal (pytest --journal).", show_default="the latest failure"
+        ),
+    ] = None,
+    server: Annotated[
+        list[str] | None, typer.Option(help="Only this server (or clerk: c0); more than once.", show_default=False)
+    ] = None,
+    topic: Annotated[
+        list[str] | None,
+        typer.Option(help="Only annotations with this tag; print: printed lines. More than once.", show_default=False),
+    ] = None,
+    grep: Annotated[
+        str | None, typer.Option(metavar="REGEX", help="Only lines whose text matches.", show_default=False)
+    ] = None,
+    start: Annotated[
+        float | None, typer.Option("--from", help="Seconds of the run's clock to begin at.", show_default=False)
+    ] = None,
+    end: Annotated[
+        float | None, typer.Option("--to", help="Seconds of the run's clock to end at.", show_default=False)
+    ] = None,
+    columns: Annotated[bool, typer.Option("--columns", help="A column a server, from 80 columns up.")] = False,
+    topics: Annotated[bool, typer.Option("--topics", help="Only list the topics, with their counts.")] = False,
+    root: Annotated[Path, typer.Option(help="The folder that pytest ran in.")] = Path(),
+) -> None:
+    """Show what servers printed, logged and annotated in a run, in time order.
+
+    [election] is an annotation's tag; of a printed line its thread is given; ! marks what the lab found wrong.
+
+    For example: tester logs test_many_elections-seed-2 --topic election --columns
+    """
+    code = logs.show_logs(
+        Console(highlight=False),
+        Console(stderr=True, highlight=False),
+        run=run,
+        root=root,
+        servers=server or (),
+        topics=topic or (),
+        grep=grep,
+        start=start,
+        end=end,
+        columns=columns,
+        list_topics=topics,
+    )
+    raise typer.Exit(code)
 
 
 def list_failures(console: Console, root: Path) -> int:

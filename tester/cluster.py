@@ -107,6 +107,8 @@ class Cluster:
             network=self.network,
             limit_ns=round(min(time_limit, run.plan.longest_s) * 1e9),
         )
+        if run.plan.carries_on:
+            self.coordinator.tolerated = []
         run.clusters.append(self)
         self.events = Events(streams)
         self._spared: set[int] = set()

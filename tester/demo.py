@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shlex
 import shutil
@@ -45,7 +44,7 @@ def demonstrate(console: Console, *, runs: int, mutant_name: str) -> int:
     shutil.rmtree(root / folder, ignore_errors=True)
     solution = folder / mutant.name
     mutant.plant(root, root / solution)
-    console.print(Syntax(_difference(root, root / solution, mutant.file), "diff", background_color="default"))
+    console.print(Syntax(mutant.difference(root), "diff", background_color="default"))
     broken = ["-m", "2A", "--runs", str(_BROKEN_RUNS), "-x", "-q", "--solution", str(solution)]
     results = folder / "results.xml"
     if _pytest(console, root, [_LABS, *broken, f"--junitxml={results}"]) != 1:
@@ -85,12 +84,6 @@ def _pytest(console: Console, root: Path, arguments: list[str]) -> int:
     console.print(Text("$ pytest " + shlex.join(arguments), style="dim"), soft_wrap=True)
     colour = ["--color=yes"] if console.is_terminal and not console.no_color else ["--color=no"]
     return subprocess.run([*command, *colour], cwd=root, check=False).returncode
-
-
-def _difference(root: Path, solution: Path, file: str) -> str:
-    before = (root / file).read_text(encoding="utf-8").splitlines()
-    after = (solution / file).read_text(encoding="utf-8").splitlines()
-    return "\n".join(difflib.unified_diff(before, after, f"a/{file}", f"b/{file}", n=2, lineterm=""))
 
 
 def _failure(results: Path) -> tuple[str, str, str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from labrpc.errors import HarnessError
-from labrpc.journal import Annotated, Journal, Printed, Reported
+from labrpc.journal import UNHASHED, Journal
 
 __all__ = ["JOURNAL_FILE", "first_difference", "journal_of_replay"]
 
@@ -69,7 +69,7 @@ def journal_of_replay(command: Sequence[str], root: Path) -> list[Journal]:
 
 
 def _hashed(events: Iterable[Any]) -> Iterator[Any]:
-    return (event for event in events if not isinstance(event, (Printed, Annotated, Reported)))
+    return (event for event in events if not isinstance(event, UNHASHED))
 
 
 def _describe(event: Any) -> str:

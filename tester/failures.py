@@ -13,6 +13,7 @@ A run with several clusters keeps the last one, which failed. Of all failures th
 
 from __future__ import annotations
 
+import contextlib
 import html
 import shutil
 from collections.abc import Mapping
@@ -28,12 +29,18 @@ from tester.service_cluster import KVCluster, ReplicatedKVCluster
 from tester.timeline.page import write_page
 from tester.timeline.reading import read
 
-__all__ = ["FOLDER", "MOST_KEPT", "Failure", "Kept", "keep", "kept"]
+__all__ = ["FOLDER", "JOURNAL", "MOST_KEPT", "Failure", "Kept", "failure_in", "keep", "keep_run", "kept"]
 
 FOLDER = Path(".raftlab") / "failures"
 """Below the folder that pytest calls its root."""
 
+JOURNAL = "run.journal"
+"""In the folder of a failure."""
+
 MOST_KEPT = 100
+
+_MOST_EVENTS = 250_000
+"""Of a longer run, the page shows twice as many at its end, at most."""
 
 
 class Failure(msgspec.Struct, kw_only=True, frozen=True):
@@ -45,6 +52,8 @@ class Failure(msgspec.Struct, kw_only=True, frozen=True):
     virtual_seconds: float
     journal_hash: str
     replay: str
+    focus: int | None = None
+    """Where to look, in ns of the run's clock; None: at its end."""
     version: int = 1
 
 
@@ -66,26 +75,49 @@ def keep(root: Path, failure: Failure, cluster: Cluster, report: str, facts: Map
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "report.txt").write_text(report, encoding="utf-8")
-    with (folder / "run.journal").open("wb") as file:
-        cluster.journal.write(file)
-    judged = _keep_history(folder, cluster)
-    reading = read(cluster.journal)
-    reading.end = max(reading.end, cluster.coordinator.now)  # the test may have slept after the last event
-    write_page(
-        reading,
-        folder / "timeline.html",
-        title=f"{failure.test}, seed {failure.seed}",
-        verdict=failure.verdict,
-        verdict_at=cluster.coordinator.now,
-        facts=facts,
-        operations_verdict=judged,
-    )
+    title = f"{failure.test}, seed {failure.seed}"
+    keep_run(folder, cluster, title=title, verdict=failure.verdict, focus=failure.focus, facts=facts)
     (folder / "failure.json").write_bytes(msgspec.json.format(msgspec.json.encode(failure)) + b"\n")
     everything = kept(root)
     for old in everything[MOST_KEPT:]:
         shutil.rmtree(old.folder, ignore_errors=True)
     (root / FOLDER / "index.html").write_text(_index(everything[:MOST_KEPT]), encoding="utf-8")
     return folder
+
+
+def keep_run(
+    folder: Path,
+    cluster: Cluster,
+    *,
+    title: str,
+    verdict: str | None,
+    focus: int | None = None,
+    facts: Mapping[str, str],
+) -> None:
+    """Writes the run's journal, its history if it has one, and its page into `folder`; `verdict` None: it passed.
+
+    Args:
+        focus: see `Failure.focus`.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with (folder / JOURNAL).open("wb") as file:
+        cluster.journal.write(file)
+    judged = _keep_history(folder, cluster)
+    reading = read(cluster.journal, last=_MOST_EVENTS)
+    if reading.left_out:
+        facts = {**facts, "note": reading.what_is_left_out}
+    reading.end = max(reading.end, cluster.coordinator.now)  # the test may have slept after the last event
+    write_page(
+        reading,
+        folder / "timeline.html",
+        title=title,
+        verdict=verdict,
+        verdict_at=None if verdict is None else cluster.coordinator.now if focus is None else focus,
+        facts=facts,
+        operations_verdict=judged,
+    )
 
 
 def _keep_history(folder: Path, cluster: Cluster) -> tuple[Model, LinearizationInfo] | None:
@@ -103,12 +135,19 @@ def kept(root: Path) -> list[Kept]:
     """The failures kept below `root`, the latest first. Folders that are being written or are damaged are not there."""
     found: list[tuple[float, Kept]] = []
     for path in (root / FOLDER).glob("*/failure.json"):
-        try:
-            failure = msgspec.json.decode(path.read_bytes(), type=Failure)
-            found.append((path.stat().st_mtime, Kept(path.parent, failure)))
-        except (OSError, msgspec.MsgspecError):
-            continue
+        failure = failure_in(path.parent)
+        if failure is not None:
+            with contextlib.suppress(OSError):
+                found.append((path.stat().st_mtime, Kept(path.parent, failure)))
     return [each for _, each in sorted(found, key=lambda pair: (-pair[0], str(pair[1].folder)))]
+
+
+def failure_in(folder: Path) -> Failure | None:
+    """What failure.json in `folder` says; None if there is none, or it is damaged."""
+    try:
+        return msgspec.json.decode((folder / "failure.json").read_bytes(), type=Failure)
+    except (OSError, UnicodeDecodeError, msgspec.MsgspecError):
+        return None
 
 
 _PAGE = """<!doctype html>

@@ -14,7 +14,7 @@ from types import FrameType
 
 from tester.run import Run
 
-__all__ = ["WallTimeout", "deferred", "limit_wall_time"]
+__all__ = ["WallTimeout", "deferred", "ended_after", "limit_wall_time"]
 
 
 class WallTimeout(AssertionError):
@@ -66,6 +66,28 @@ def limit_wall_time(seconds: float) -> Callable[[], None]:
         signal.signal(signal.SIGALRM, before)
 
     return lift
+
+
+@contextlib.contextmanager
+def ended_after(run: Run, seconds: float, error: Exception) -> Iterator[None]:
+    """Ends what goes on in `run` with `error` once `seconds` of wall time are over."""
+    is_over = False
+    lock = threading.Lock()
+
+    def end() -> None:
+        with lock:  # never the run after this one
+            for cluster in () if is_over else run.clusters:
+                cluster.coordinator.interrupt(error)
+
+    timer = threading.Timer(max(0.0, seconds), end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        with lock:
+            is_over = True
 
 
 def _interrupt(error: BaseException) -> bool:

@@ -85,6 +85,12 @@ class LogInvariants:
         """(target, term) of messages on their way."""
         self._heard: dict[str, int] = {}
         """The highest term that any message has brought to each server."""
+        self._acknowledged: dict[str, tuple[int, int]] = {}
+        """server -> (the last term in which it acknowledged entries, the highest index it acknowledged then)."""
+        self._promised: dict[int, int] = {}
+        """Appends that were delivered -> the index up to which their target had acknowledged their leader's log."""
+        self._compacted: dict[str, int] = {}
+        """server -> the index up to which its log may be gone: it has applied that, or was sent its snapshot."""
 
     def observe(self, event: Any) -> None:
         """Takes in one event of the journal.
@@ -106,11 +112,15 @@ class LogInvariants:
         elif kind is Delivered:
             target, term = self._in_flight.pop(event.message, ("", 0))
             self._heard[target] = max(term, self._heard.get(target, 0))
+            known_term, index = self._acknowledged.get(target, (0, 0))
+            if known_term == term and event.message in self._requests:
+                self._promised.setdefault(event.message, index)
         elif kind is Applied:
             if self._terms:
                 self._on_apply(event)
         elif kind is Dropped:
             self._requests.pop(event.message, None)
+            self._promised.pop(event.message, None)
             self._in_flight.pop(event.message, None)
 
     # -------------------------------------------------------------- what leaders send
@@ -169,13 +179,21 @@ class LogInvariants:
             return
         self._terms.setdefault(body.term, _Leadership(event.source))
         self._requests[event.message] = (body, index)
+        self._compacted[event.target] = max(index, self._compacted.get(event.target, 0))
 
     # -------------------------------------------------------------- what followers acknowledge
 
     def _on_reply(self, event: Sent, body: Record) -> None:
         request, index = self._requests.pop(event.reply_to, (None, 0))
-        if request is None or body.term != request.term or body.fields.get("success", True) is not True:
+        promised = self._promised.pop(event.reply_to, 0)
+        if request is None or body.term != request.term:
             return
+        if body.fields.get("success", True) is not True:
+            self._check_kept(event.source, request, promised)
+            return
+        last_term, last_index = self._acknowledged.get(event.source, (0, 0))
+        if request.term > last_term or (request.term == last_term and index > last_index):
+            self._acknowledged[event.source] = (request.term, index)
         match = self._terms[request.term].match_index
         if request.fields.get("entries"):
             self._check_saved(event.source, request)
@@ -210,6 +228,19 @@ class LogInvariants:
                 "(Fig. 2: persistent state is updated on stable storage before responding to RPCs)"
             )
 
+    def _check_kept(self, server: str, request: Record, promised: int) -> None:
+        """What a follower has acknowledged stays in its log for the rest of the term, or in its snapshot.
+
+        append 5, 6   append 7, 8   append 5, 6 once more, which cuts 7, 8 off   append 9: rejected
+        """
+        previous = request.fields.get("prev_log_index", 0)
+        if self._compacted.get(server, 0) < previous <= promised:
+            self._violation(
+                f"server {server} rejected entries that follow index {previous} in term {request.term}, though it had "
+                f"acknowledged all up to index {promised} in that term (Fig. 2, AppendEntries receiver 3: a log is cut "
+                "only where an entry conflicts)"
+            )
+
     # -------------------------------------------------------------- what servers apply
 
     def _on_apply(self, event: Applied) -> None:
@@ -218,17 +249,21 @@ class LogInvariants:
             return
         snapshot = message.fields.get("snapshot_valid")
         index = message.fields.get("snapshot_index" if snapshot else "command_index")
-        if type(index) is not int or index <= self._committed:
+        if type(index) is not int:
+            return
+        self._compacted[event.host] = max(index, self._compacted.get(event.host, 0))
+        if index <= self._committed:
             return
         if index <= self._on_majority:
             self._violation(
                 f"server {event.host} applied index {index}, which is on a majority, but under no leader that has an "
                 "entry of its own term there (§5.4.2, Figure 8: entries of older terms are not committed by counting)"
             )
-        self._violation(
-            f"server {event.host} applied index {index}, but no majority has acknowledged more than index "
-            f"{self._on_majority} (§5.3: an entry is committed once a majority has it)"
-        )
+        else:
+            self._violation(
+                f"server {event.host} applied index {index}, but no majority has acknowledged more than index "
+                f"{self._on_majority} (§5.3: an entry is committed once a majority has it)"
+            )
 
     def _violation(self, text: str) -> None:
         self._coordinator.fail(InvariantViolation(f"{text} at {self._coordinator.now / 1e9:.3f} s"))

@@ -8,6 +8,7 @@ longer fits the reference is an error, never skipped.
 
 from __future__ import annotations
 
+import difflib
 import shutil
 import tomllib
 from dataclasses import dataclass, fields
@@ -38,16 +39,29 @@ class Mutant:
         Raises:
             UsageError: `before` does not occur exactly once.
         """
-        source = (root / self.file).read_text(encoding="utf-8")
-        found = source.count(self.before)
-        if found != 1:
-            raise UsageError(f"mutant {self.name} does not fit {self.file}: its text occurs {found} times, must once")
+        _, changed = self._change(root)
         for package in ("raft", "kvraft"):
             if (root / package).is_dir():
                 ignored = shutil.ignore_patterns("__pycache__")
                 shutil.copytree(root / package, destination / package, ignore=ignored, dirs_exist_ok=True)
-        (destination / self.file).write_text(source.replace(self.before, self.after), encoding="utf-8")
+        (destination / self.file).write_text(changed, encoding="utf-8")
         return destination
+
+    def difference(self, root: Path) -> str:
+        """The mistake as a unified diff of `root`'s file.
+
+        Raises:
+            UsageError: as for `plant`.
+        """
+        before, after = (text.splitlines() for text in self._change(root))
+        return "\n".join(difflib.unified_diff(before, after, f"a/{self.file}", f"b/{self.file}", n=2, lineterm=""))
+
+    def _change(self, root: Path) -> tuple[str, str]:
+        source = (root / self.file).read_text(encoding="utf-8")
+        found = source.count(self.before)
+        if found != 1:
+            raise UsageError(f"mutant {self.name} does not fit {self.file}: its text occurs {found} times, must once")
+        return source, source.replace(self.before, self.after)
 
 
 def load(path: Path) -> Mutant:

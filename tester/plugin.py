@@ -22,7 +22,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,12 @@ from tester.shrink_progress import ShrinkProgress
 from tester.shrink_run import CannotShrink, Shrunk, shrink_run
 from tester.shrunk import ShrunkRun
 from tester.story import tell_how_many
+from tester.symptoms import later_symptoms
 
-__all__ = ["LabWarning"]
+__all__ = ["MAKE_RUN", "LabWarning", "run_of"]
+
+MAKE_RUN = pytest.StashKey[type[Run]]()
+"""In a config's stash: the class of its runs, if it is not `Run` itself."""
 
 _SEED_BITS = 48
 _options_key = pytest.StashKey[Options]()
@@ -53,10 +57,16 @@ _budget_key = pytest.StashKey[Budget]()
 _replayed_key = pytest.StashKey[ShrunkRun | None]()
 _shrunk_key = pytest.StashKey[Shrunk]()
 _not_shrunk_key = pytest.StashKey[str]()
+_symptoms_key = pytest.StashKey[Sequence[str]]()
 
 
 class LabWarning(UserWarning):
     """What the lab warns of in the code under test."""
+
+
+def run_of(item: pytest.Item) -> Run | None:
+    """The run of a test that is on; None of one that has none."""
+    return item.stash.get(_run_key, None)
 
 
 # ------------------------------------------------------------------ command line
@@ -213,7 +223,8 @@ def lab_run(request: pytest.FixtureRequest, run_number: int) -> Iterator[Run]:
             f"--shrunk {config.option.shrunk} is a run of {replayed.test}, not of {_test_name(request.node)}"
         )
     plan = None if replayed is None else replayed.plan()
-    run = Run(config.stash[_seed_key] + run_number, config.stash[_options_key], plan=plan)
+    make_run = config.stash.get(MAKE_RUN, Run)
+    run = make_run(config.stash[_seed_key] + run_number, config.stash[_options_key], plan=plan)
     request.node.stash[_run_key] = run
     with interrupts.deferred(run):
         yield run
@@ -265,6 +276,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
             warnings.warn(LabWarning(text), stacklevel=1)
         if failed is not None and item.config.option.shrink:
             failed = _shrink(item, run, failed)
+        if failed is not None:
+            item.stash[_symptoms_key] = later_symptoms(run, failed, functools.partial(_attempt, item))
     if failed is not None:
         raise failed
     return result
@@ -282,19 +295,22 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
                 cluster.journal.close()
 
 
+def _attempt(item: pytest.Item) -> Exception | None:
+    """Runs the test once more; what it raised."""
+    try:
+        item.runtest()
+    except Exception as error:
+        return error
+    return None
+
+
 def _shrink(item: pytest.Item, run: Run, failed: Exception) -> Exception:
     """Makes `run` the smallest run that fails like this; what that one raises."""
-
-    def attempt() -> Exception | None:
-        try:
-            item.runtest()
-        except Exception as error:
-            return error
-        return None
 
     config = item.config
     with _uncaptured(config), ShrinkProgress(_progress_console(config), _test_name(item), run.seed) as progress:
         try:
+            attempt = functools.partial(_attempt, item)
             shrunk = shrink_run(run, failed, attempt, budget=config.stash[_budget_key], on_try=progress.tried)
         except CannotShrink as reason:
             item.stash[_not_shrunk_key] = str(reason)
@@ -304,7 +320,7 @@ def _shrink(item: pytest.Item, run: Run, failed: Exception) -> Exception:
     facts = {"of": counts, "before": len(shrunk.before), "after": len(shrunk.after), "runs": shrunk.runs}
     for name, value in {**facts, "seconds": f"{shrunk.seconds:.1f}"}.items():
         item.user_properties.append((f"shrunk_{name}", str(value)))
-    ShrunkRun(_test_name(item), run.seed, shrunk.decisions).save(_shrunk_file(item, run))
+    ShrunkRun(_test_name(item), run.seed, shrunk.decisions, len(shrunk.before)).save(_shrunk_file(item, run))
     return shrunk.error
 
 
@@ -399,6 +415,7 @@ def pytest_runtest_makereport(
         replay=replay,
         colour=_colour(item.config),
         notes=notes,
+        symptoms=item.stash.get(_symptoms_key, ()),
         shrunk_from=None if shrunk is None else shrunk.before,
     )
     if not isinstance(error, AssertionError):  # the harness's fault, or the test's own: the stack matters
@@ -419,12 +436,13 @@ def _keep_failure(item: pytest.Item, run: Run, error: BaseException, replay: str
         virtual_seconds=cluster.now,
         journal_hash=run.journal_hash,
         replay=replay,
+        focus=getattr(error, "at", None),
     )
     facts = {"seed": str(run.seed), "virtual time": f"{cluster.now:.6f} s", "replay": replay}
     try:
         folder = failures.keep(item.config.rootpath, failure, cluster, text, facts)
-    except OSError as reason:
-        return f"\n(the run could not be kept: {reason})\n"
+    except Exception as reason:  # whatever it is, it must not take the verdict's place
+        return f"\n(the run could not be kept: {type(reason).__name__}: {reason})\n"
     return f"\nto look at: {os.path.relpath(folder / 'timeline.html', item.config.invocation_params.dir)}\n"
 
 

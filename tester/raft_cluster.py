@@ -151,6 +151,7 @@ class RaftCluster(Cluster):
         data = encode(command)
         deadline = self.now + 10
         candidate = 0
+        first_term = 0
         while self.now < deadline:
             index: int | None = None
             for _ in range(self.n):
@@ -159,6 +160,7 @@ class RaftCluster(Cluster):
                     started = self.server(candidate).start_surely(command)
                     if started is not None and started[2]:
                         index = started[0]
+                        first_term = first_term or started[1]
                         break
             if index is None:
                 self.sleep(0.05)
@@ -172,7 +174,7 @@ class RaftCluster(Cluster):
                 break
         raise AssertionError(
             f"{command if len(str(command)) < 40 else 'the command'} was not applied by {servers} servers "
-            f"within {'10 s' if retry else '2 s of its first submission'}"
+            f"within {'10 s' if retry else '2 s of its first submission'}{self._unrest(first_term)}"
         )
 
     def wait(self, index: int, servers: int, term: int | None = None) -> Any:
@@ -198,6 +200,12 @@ class RaftCluster(Cluster):
         if found < servers:
             raise AssertionError(f"only {found} servers have applied index {index}, {servers} are needed")
         return self.applied.command(index)
+
+    def _unrest(self, since: int) -> str:
+        """How far the term has moved on from `since` (0: there was no leader); elections may be the trouble."""
+        states = [self.server(server).get_state() for server in self._reachable()]
+        now = max((state[0] for state in states if state is not None), default=0)
+        return f", while the term went from {since} to {now}" if 0 < since < now else ""
 
     def _reachable(self) -> list[int]:
         return [index for index in range(self.n) if self.is_reachable(index)]

@@ -6,9 +6,7 @@ import io
 import os
 import shutil
 import sys
-from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,16 +14,18 @@ from rich.rule import Rule
 from rich.text import Text
 
 from labrpc.errors import CodeFault
-from labrpc.journal import Printed
 from labrpc.ledger import Decision
 from tester.run import Run
 from tester.story import tell, tell_how_many
 from tester.timeline import terminal
+from tester.timeline.reading import Reading, read
 
 __all__ = ["failure_text", "verdict"]
 
 _OUTPUT_LINES = 20
 _MOST_DECISIONS = 40
+_MOST_EVENTS = 200_000
+"""Of a long run, this many events at its end are read."""
 
 
 def verdict(error: BaseException) -> str:
@@ -44,6 +44,7 @@ def failure_text(
     replay: str,
     colour: bool,
     notes: Sequence[tuple[str, str]] = (),
+    symptoms: Sequence[str] = (),
     shrunk_from: Sequence[Decision] | None = None,
 ) -> str:
     """The whole report of a failing run, for the terminal.
@@ -54,9 +55,10 @@ def failure_text(
         replay: the command that runs it again.
         colour: whether escape sequences for colour are wanted.
         notes: more facts, each with its title.
+        symptoms: verdicts on what follows.
         shrunk_from: the decisions of the run that this one, which is recorded, was shrunk from.
     """
-    width = max(80, min(shutil.get_terminal_size((110, 40)).columns, 160))
+    width = max(40, min(shutil.get_terminal_size((110, 40)).columns, 160))
     out = io.StringIO()
     console = Console(
         file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False, legacy_windows=False
@@ -64,6 +66,8 @@ def failure_text(
     console.print(Text(verdict(error), style="bold red"), soft_wrap=True)
     for line in str(error).strip().splitlines()[1:]:
         console.print(Text(line), soft_wrap=True)
+    for symptom in symptoms:
+        console.print(Text(f"later symptom: {symptom}", style="dim"), soft_wrap=True)
     for warning in run.warnings:
         console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
     console.print()
@@ -81,10 +85,12 @@ def failure_text(
     if shrunk_from is not None:
         _print_story(console, run, shrunk_from)
     if run.clusters:
-        events = list(deque(run.clusters[-1].journal, maxlen=200_000))
-        _section(console, "timeline: role (F follower C candidate L leader - down x cut off) and term")
-        console.print(terminal.render(events))
-        _print_output(console, events)
+        reading = read(run.clusters[-1].journal, last=_MOST_EVENTS)
+        _section(console, f"timeline: {terminal.LEGEND}")
+        focus = getattr(error, "at", None)
+        for row in terminal.lines(reading, width=width, verdict=verdict(error), focus=focus):
+            console.print(row, soft_wrap=True)
+        _print_output(console, reading)
     return out.getvalue().rstrip() + "\n"
 
 
@@ -98,8 +104,8 @@ def _print_story(console: Console, run: Run, before: Sequence[Decision]) -> None
         console.print(Text(f"             … and {len(sentences) - _MOST_DECISIONS} more"), soft_wrap=True)
 
 
-def _print_output(console: Console, events: list[Any]) -> None:
-    printed = [event for event in events if isinstance(event, Printed)]
+def _print_output(console: Console, reading: Reading) -> None:
+    printed = [note for note in reading.notes if note.kind == "print"]
     if not printed:
         return
     shown = printed[-_OUTPUT_LINES:]

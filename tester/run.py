@@ -7,11 +7,12 @@ The same seed, options and code under test make the same run.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -123,12 +124,14 @@ class Plan:
         calm: whether all weather and events that `overrides` do not name are left out; see `labrpc.streams`.
         recorded: whether `Run.decisions` is kept.
         longest_s: seconds of its own clock after which a cluster's run fails, if its own limit is not lower.
+        carries_on: whether a broken invariant is noted, in `Coordinator.tolerated`, instead of ending the run.
     """
 
     overrides: Overrides = field(default_factory=dict)
     calm: bool = False
     recorded: bool = False
     longest_s: float = math.inf
+    carries_on: bool = False
 
 
 class Run:
@@ -164,6 +167,19 @@ class Run:
         self._ledgers.clear()
         self.plan = plan
         self.options = options or self.options
+
+    @contextlib.contextmanager
+    def aside(self, plan: Plan) -> Iterator[None]:
+        """For a while, another run in this one's place, as with `restart`; then this one is back as it was left."""
+        kept = self.plan, self.clusters, self._ledgers
+        self.plan, self.clusters, self._ledgers = plan, [], []
+        try:
+            yield
+        finally:
+            self.close()
+            for cluster in self.clusters:
+                cluster.journal.close()
+            self.plan, self.clusters, self._ledgers = kept
 
     def streams(self) -> Streams:
         """The root of the next cluster's random streams: the first cluster's are the seed's own."""

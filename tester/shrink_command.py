@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +10,11 @@ from rich.console import Console
 from rich.text import Text
 
 from labrpc.errors import UsageError
-from tester.run import parse_seed, reference_root
+from tester.find_test import find_test
+from tester.run import parse_seed
 from tester.shrink import parse_budget
 
 __all__ = ["shrink"]
-
-_LABS = "tests/labs"
-_EXAMPLE = f"{_LABS}/test_2a_election.py::test_re_election"
 
 _NOT_FOUND = (4, 5)
 """Exit codes of pytest."""
@@ -35,7 +32,7 @@ def shrink(console: Console, *, test: str, seed: str, solution: Path | None, bud
     """
     number = parse_seed(seed)
     parse_budget(budget)
-    test = _find(test)
+    test = find_test(test)
     command = [test, "--seed", str(number), "--shrink", "--shrink-budget", budget, "-q", *options]
     if solution is not None:
         command += ["--solution", str(solution)]
@@ -55,16 +52,3 @@ def shrink(console: Console, *, test: str, seed: str, solution: Path | None, bud
         return 1
     console.print(Text(f"what is left is in {file}; the command after `replay` above has it again"), soft_wrap=True)
     return 0
-
-
-def _find(test: str) -> str:
-    """`test`, or the graded test of that name, as pytest has it."""
-    file, _, name = test.partition("::")
-    if name:
-        if not Path(file).is_file():
-            raise UsageError(f"there is no test {test}: {file} is no file")
-        return test
-    for path in sorted((reference_root() / _LABS).glob("test_*.py")):
-        if f"\ndef {test}(" in path.read_text(encoding="utf-8"):
-            return f"{os.path.relpath(path)}::{test}"
-    raise UsageError(f"there is no graded test {test}; name one, or write it as pytest does: {_EXAMPLE}")

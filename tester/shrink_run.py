@@ -18,11 +18,10 @@ import contextlib
 import dataclasses
 import math
 import os
-import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -31,6 +30,7 @@ import labrpc
 import tester
 from labrpc.errors import CodeFault, InvariantViolation, RunLimitExceeded
 from labrpc.ledger import Decision
+from tester import interrupts
 from tester.likeness import Likeness, likeness
 from tester.run import Options, Plan, Run, reference_root
 from tester.shrink import Budget, Shrinker
@@ -211,30 +211,12 @@ class _Search:
             warnings.simplefilter("ignore")
             return self._attempt()
 
-    @contextlib.contextmanager
-    def _limited(self) -> Iterator[None]:
+    def _limited(self) -> contextlib.AbstractContextManager[None]:
         """Ends the run that goes on when patience, or the budget, is at its end."""
         if self._patience is None:
-            yield
-            return
-
-        is_over = False
-        lock = threading.Lock()
-
-        def end() -> None:
-            with lock:  # never the run after this one
-                for cluster in () if is_over else self._run.clusters:
-                    cluster.coordinator.interrupt(_TooSlow("it took too long to be tried"))
-
-        timer = threading.Timer(max(0.0, min(self._patience, self.deadline - time.monotonic())), end)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            with lock:
-                is_over = True
+            return contextlib.nullcontext()
+        seconds = min(self._patience, self.deadline - time.monotonic())
+        return interrupts.ended_after(self._run, seconds, _TooSlow("it took too long to be tried"))
 
     def _give_up(self, reason: str) -> NoReturn:
         self._again(self._original, self._options)

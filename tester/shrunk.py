@@ -1,11 +1,12 @@
 """A shrunk run as a file: what is left of a failing run, enough to have it again.
 
     {"format": "raftlab-shrunk", "version": 1,
-     "test": "test_many_elections", "seed": 2,
+     "test": "test_many_elections", "seed": 2, "of": 312,
      "decisions": [["event/disconnect", 0, 1], ["net/0->1/jitter", 5, 130211]]}
 
 Each decision is a stream, a number in it and a value, as `labrpc.streams` has them; all others are calm. An event's
-value is 1: it happens. `pytest TEST --shrunk FILE` runs it.
+value is 1: it happens. `of` is how many decisions the run had before it was shrunk, and may be missing.
+`pytest TEST --shrunk FILE` runs it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class ShrunkRun:
     test: str
     seed: int
     decisions: dict[tuple[str, int], int]
+    of: int | None = None
+    """How many there were before it was shrunk, if that is known."""
 
     def plan(self, *, recorded: bool = False, longest_s: float = math.inf) -> Plan:
         """How to run it."""
@@ -42,6 +45,8 @@ class ShrunkRun:
     def save(self, path: Path) -> None:
         """Writes it, and the folder it goes to."""
         head = {"format": FORMAT, "version": VERSION, "test": self.test, "seed": self.seed}
+        if self.of is not None:
+            head["of"] = self.of
         fields = ",\n ".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head.items())
         rows = ",\n  ".join(json.dumps([stream, number, value]) for (stream, number), value in self.decisions.items())
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,14 +76,16 @@ class ShrunkRun:
             raise UsageError(f'it is no shrunk run: its "format" must be "{FORMAT}"')
         if data.get("version") != VERSION:
             raise UsageError(f"its version is {data.get('version')!r}; this raftlab reads version {VERSION}")
-        if data.keys() != _FIELDS:
-            wrong = ", ".join(sorted(data.keys() ^ _FIELDS))
+        if data.keys() - {"of"} != _FIELDS:
+            wrong = ", ".join(sorted((data.keys() - {"of"}) ^ _FIELDS))
             raise UsageError(f"it must have exactly the fields {', '.join(sorted(_FIELDS))}; look at {wrong}")
-        test, seed, rows = data["test"], data["seed"], data["decisions"]
+        test, seed, rows, of = data["test"], data["seed"], data["decisions"], data.get("of")
         if not isinstance(test, str):
             raise UsageError(f"test is {test!r}, not a test's name")
         if type(seed) is not int or seed < 0:
             raise UsageError(f"seed is {seed!r}, not a number of 0 or more")
+        if of is not None and (type(of) is not int or of < 0):
+            raise UsageError(f"of is {of!r}, not a number of 0 or more")
         if not isinstance(rows, list):
             raise UsageError(f"decisions is {rows!r}, not a list")
         decisions: dict[tuple[str, int], int] = {}
@@ -88,4 +95,4 @@ class ShrunkRun:
                     decisions[stream, number] = value
                 case _:
                     raise UsageError(f"decision {place} is {row!r}, not a stream, a number of 0 or more, and a value")
-        return cls(test, seed, decisions)
+        return cls(test, seed, decisions, of)

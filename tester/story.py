@@ -8,7 +8,7 @@ A decision of the network is about the n-th message of a link; which one that is
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from typing import Any, NamedTuple
 
 from labrpc.journal import Sent
@@ -60,7 +60,7 @@ def origin_of(stream: str) -> Origin:
     return Origin(cluster, family, parts[-1], parts[0] if len(parts) > 1 else "")
 
 
-def tell_how_many(before: Sequence[Decision], after: Sequence[Decision]) -> str:
+def tell_how_many(before: Sized, after: Sequence[Decision]) -> str:
     """How much is left of a run: `4 faults and 2 decisions of 312 remain`."""
     counts = {"fault": 0, "command": 0, "decision": 0}
     for decision in after:

@@ -19,9 +19,10 @@ from typing import Any, NoReturn, cast
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from labrpc.codec import decode_record, encode
-from labrpc.errors import CodeFault, HarnessError, RunLimitExceeded, UsageError
+from labrpc.errors import CodeFault, HarnessError, InvariantViolation, RunLimitExceeded, UsageError
 from labrpc.journal import (
     Annotated,
+    AnnotationEnded,
     Applied,
     Booted,
     Controlled,
@@ -64,7 +65,7 @@ WARNINGS = frozenset({"rpc-under-lock", "foreign-release"})
 _LEVELS_TO_STEP = 1
 """Calls between the loop and `Machine.step`."""
 
-_NOTES = (frames.Output, frames.Annotation, frames.Report)
+_NOTES = (frames.Output, frames.Annotation, frames.AnnotationEnd, frames.Report)
 
 
 class Coordinator:
@@ -76,7 +77,7 @@ class Coordinator:
         disturbance: preemption and disk speed.
         network: the network's policy; None makes one from `streams`.
         limit_ns: how long the run may take on its own clock.
-        output_limit: bytes each incarnation may print.
+        output_limit: bytes each incarnation may print and annotate.
     """
 
     def __init__(
@@ -99,6 +100,8 @@ class Coordinator:
         self.events = 0
         """Events processed so far."""
         self.interruption: BaseException | None = None
+        self.tolerated: list[InvariantViolation] | None = None
+        """Broken invariants, if these are to be noted instead of ending the run."""
         """Set by `interrupt`, from a signal handler; raised in the test as soon as the code under test is left."""
         self.running: Node | None = None
         self._machines = machines
@@ -139,6 +142,7 @@ class Coordinator:
             frames.Result: self._on_result,
             frames.Output: self._on_output,
             frames.Annotation: self._on_annotation,
+            frames.AnnotationEnd: self._on_annotation_end,
             frames.Report: self._on_report,
         }
         self.network.listeners.append(lambda kind, detail: self.journal.append(Faulted(self.now, kind, detail)))
@@ -254,6 +258,27 @@ class Coordinator:
         """Whether host `name` runs and is not shut down."""
         node = self._nodes.get(name)
         return node is not None and node.alive and not node.detached
+
+    @property
+    def hosts(self) -> list[str]:
+        """All hosts that there have been: servers first, each kind by number."""
+        return sorted(self._nodes, key=lambda name: (is_clerk(name), int(name.removeprefix("c"))))
+
+    def threads_of(self, name: str) -> str:
+        """Of a run that has ended and is not closed: host `name`'s threads, a block each; "" if it is down.
+
+        See `labrpc.virtual.diagnosis.describe_threads`. What the host does meanwhile is no part of the run.
+        """
+        if self._failure is None or self._closed:
+            raise HarnessError("only a run that has ended may be asked for its threads: asking lets a host run on")
+        if not self.is_up(name):
+            return ""
+        machine = self._nodes[name].machine
+        cast(Any, machine).interrupted = True  # in this process none of its threads goes on
+        effects = machine.step(self.now, QUANTUM_NS, [frames.Dump()]).effects
+        return next(
+            effect.detail for effect in effects if isinstance(effect, frames.Report) and effect.kind == "threads"
+        )
 
     def disk(self, name: str) -> MemoryPersister:
         """The disk of host `name`."""
@@ -604,7 +629,13 @@ class Coordinator:
         self.journal.append(Printed(self.now, node.name, effect.thread, effect.text))
 
     def _on_annotation(self, node: Node, effect: frames.Annotation) -> None:
-        self.journal.append(Annotated(self.now, node.name, effect.tag, effect.text))
+        # That a server which is shut down still notes may be in the lane of the next incarnation: it has no end.
+        number, lasts = (0, False) if node.detached else (effect.number, effect.lasts)
+        self.journal.append(Annotated(self.now, node.name, effect.tag, effect.text, number, lasts))
+
+    def _on_annotation_end(self, node: Node, effect: frames.AnnotationEnd) -> None:
+        if not node.detached:
+            self.journal.append(AnnotationEnded(self.now, node.name, effect.number))
 
     def _on_report(self, node: Node, effect: frames.Report) -> None:
         if effect.kind == "threads":
@@ -626,8 +657,13 @@ class Coordinator:
     # -------------------------------------------------------------- the end
 
     def fail(self, error: BaseException) -> None:
-        """Ends the run with `error`; for the judge's listeners, which run inside the loop or inside the test."""
-        if self._failure is None:
+        """Ends the run with `error`; for the judge's listeners, which run inside the loop or inside the test.
+
+        With `tolerated` a list, a broken invariant is only noted there.
+        """
+        if self.tolerated is not None and isinstance(error, InvariantViolation):
+            self.tolerated.append(error)
+        elif self._failure is None:
             if getcurrent() is self._main.greenlet:
                 self._failure = error
                 raise error

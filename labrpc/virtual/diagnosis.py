@@ -8,6 +8,7 @@ from __future__ import annotations
 import linecache
 import sys
 import traceback
+from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ __all__ = [
     "LOCK_WAIT_LIMIT_NS",
     "describe_threads",
     "examine_acquire",
+    "held_locks",
     "lock_name",
     "overdue_acquire",
     "site_of",
@@ -84,7 +86,9 @@ def describe_threads(host: Host) -> str:
             f"{linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()}"
             for frame in _server_frames(host, thread)
         ]
-        block = "\n".join([f"  {thread_name(thread)} {_state(host, thread)}", *stack])
+        held = held_locks(host, thread)
+        holding = f"; it holds {' and '.join(held)}" if held else ""
+        block = "\n".join([f"  {thread_name(thread)} {_state(host, thread)}{holding}", *stack])
         blocks[block] = blocks.get(block, 0) + 1
     shown = [block if times == 1 else f"{block}\n    … and {times - 1} more like it" for block, times in blocks.items()]
     return "\n".join(shown) or "  no threads"
@@ -113,21 +117,39 @@ def lock_name(host: Host, lock: Any) -> str:
     """What the code under test calls it: `Raft.mu` for an attribute of an object on some thread's stack, a variable's
     name there, else its kind and number.
     """
+    named = (name for name, value in _named_values(host) if _lock_of(value) is lock)
+    return next(named, f"{type(lock).__name__} {lock.number}")
+
+
+def held_locks(host: Host, thread: GreenThread) -> list[str]:
+    """The names of the locks that `thread` holds; of those that nothing on a stack has a name for, how many."""
+    if not thread.locks_held:
+        return []
+    found: dict[int, str] = {}
+    for name, value in _named_values(host):
+        lock = _lock_of(value)
+        if lock is not None and lock.owner is thread:
+            found.setdefault(lock.number, name)
+    more = thread.locks_held - len(found)
+    return [*found.values(), *([f"{more} {'lock' if more == 1 else 'locks'} without a name"] if more > 0 else [])]
+
+
+def _named_values(host: Host) -> Iterator[tuple[str, Any]]:
+    """What the code under test can name on its stacks: attributes of `self`, variables, globals."""
     for thread in host.threads.values():
         for frame in _server_frames(host, thread):
             variables = frame.f_locals
             owner = variables.get("self")
             for name, value in _attributes(owner).items():
-                if _is_lock(value, lock):
-                    return f"{type(owner).__name__}.{name}"
-            for name, value in (*variables.items(), *frame.f_globals.items()):
-                if _is_lock(value, lock):
-                    return name
-    return f"{type(lock).__name__} {lock.number}"
+                yield f"{type(owner).__name__}.{name}", value
+            yield from (*variables.items(), *frame.f_globals.items())
 
 
-def _is_lock(value: object, lock: object) -> bool:
-    return value is lock or (type(value).__name__ == "Condition" and _attributes(value).get("_lock") is lock)
+def _lock_of(value: Any) -> Any:
+    """The lock that `value` is, or that it is the Condition of; else None."""
+    if type(value).__name__ == "Condition":
+        value = _attributes(value).get("_lock")
+    return value if hasattr(type(value), "is_signal") and hasattr(type(value), "owner") else None
 
 
 def _attributes(owner: object) -> dict[str, Any]:

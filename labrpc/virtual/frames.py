@@ -15,6 +15,7 @@ import msgspec
 
 __all__ = [
     "Annotation",
+    "AnnotationEnd",
     "Answer",
     "Apply",
     "Boot",
@@ -171,11 +172,20 @@ class Output(_Frame):
 
 
 class Annotation(_Frame):
-    """A line the server put on the timeline with `annotate`."""
+    """Annotation `number` of this incarnation, from 1; `lasts`: until it is ended, not for this instant only."""
 
     at: int
+    number: int
     tag: str
     text: str
+    lasts: bool = False
+
+
+class AnnotationEnd(_Frame):
+    """Annotation `number` has lasted until now."""
+
+    at: int
+    number: int
 
 
 class Report(_Frame):
@@ -193,7 +203,7 @@ class Report(_Frame):
     detail: str
 
 
-Effect = Call | Answer | Save | Saved | Apply | Result | Output | Annotation | Report
+Effect = Call | Answer | Save | Saved | Apply | Result | Output | Annotation | AnnotationEnd | Report
 
 
 class Step(NamedTuple):

@@ -64,6 +64,7 @@ class Host(Scheduler):
         self._calls: dict[int, _PendingCall] = {}
         self._call_count = 0
         self._output_bytes = 0
+        self._annotation_count = 0
         self._warned: set[str] = set()
         self._offset_ns = 0
         """What the host's clock shows more than virtual time, all drift up to `_drift_since` included."""
@@ -268,21 +269,42 @@ class Host(Scheduler):
     def emit(self, effect: frames.Effect) -> None:
         self._effects.append(effect)
 
-    def annotate(self, tag: str, text: str) -> None:
-        self._effects.append(frames.Annotation(self.clock(), tag, text))
+    def annotate(self, tag: str, text: str) -> int:
+        """See `labrpc.annotate`. Returns the annotation's number; 0: there is none, for there was too much output."""
+        tag, text = (each.encode("utf-8", "backslashreplace").decode("utf-8") for each in (tag, text))  # as print does
+        if not self._has_room_for(len(tag) + len(text) + 2):
+            return 0
+        self._annotation_count += 1
+        self._effects.append(frames.Annotation(self.clock(), self._annotation_count, tag, text))
+        return self._annotation_count
+
+    def prolong_annotation(self, number: int) -> None:
+        """The annotation just made lasts until it is ended. A later one is left alone: it may be on its way."""
+        last = self._effects[-1] if self._effects else None
+        if isinstance(last, frames.Annotation) and last.number == number:
+            last.lasts = True
+
+    def end_annotation(self, number: int) -> None:
+        if number:
+            self._effects.append(frames.AnnotationEnd(self.clock(), number))
 
     def output(self, text: str) -> None:
         """A line that server code printed or logged."""
+        if self._has_room_for(len(text) + 1):
+            name = diagnosis.thread_name(self.current) if self.current is not None else ""
+            self._effects.append(frames.Output(self.clock(), name, text))
+
+    def _has_room_for(self, size: int) -> bool:
+        """Whether `size` more bytes of output are within the limit. The first time that they are not is reported."""
         limit = self.settings.output_limit
         if self._output_bytes > limit:
-            return
-        self._output_bytes += len(text) + 1
+            return False
+        self._output_bytes += size
         if self._output_bytes > limit:
             site = diagnosis.where(self, self.current)
-            self.report("output", f"it printed more than {limit} bytes; print less, or annotate()", site)
-            return
-        name = diagnosis.thread_name(self.current) if self.current is not None else ""
-        self._effects.append(frames.Output(self.clock(), name, text))
+            self.report("output", f"it printed and annotated more than {limit} bytes; do it less often", site)
+            return False
+        return True
 
     # -------------------------------------------------------------- clocks, as the host's own
 

@@ -4,8 +4,9 @@ A call to `__step__()` is put before each statement that touches an attribute or
 body and into each comprehension; `__stepped__(value)` goes between the load and the store of statements that do both
 (`self.x += 1` can lose an update, as it can on real threads). Line numbers stay, so tracebacks show the real source.
 
-Bare `print(...)` and `annotate(...)` statements get none: putting one in to look at a failing run does not change
-the run. `__del__` gets none, since the garbage collector may call it anywhere.
+Looking at a failing run does not change it: bare `print(...)` and `annotate(...)` statements get none, nor do
+`with annotate(...):`, `waiting = annotate(...)` (or `self.waiting`) and then `waiting.end()`. `__del__` gets none,
+since the garbage collector may call it anywhere.
 
 Sets become insertion-ordered (see `sets.py`): hash order of strings differs from process to process.
 """
@@ -13,6 +14,9 @@ Sets become insertion-ordered (see `sets.py`): hash order of strings differs fro
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeGuard
 
 __all__ = ["instrument"]
 
@@ -34,15 +38,17 @@ _SET_OPERATORS: dict[type[ast.operator], str] = {
 
 def instrument(tree: ast.Module) -> ast.Module:
     """`tree` with step points and ordered sets; it is changed in place."""
-    tree = _Expressions().visit(tree)
+    silent = _Silent(tree)
+    tree = _Expressions(silent).visit(tree)
+    steps = _Steps(silent)
     for statement in tree.body:
-        _descend(statement)  # plain statements of the module itself run once, at import, and get none
+        steps.descend(statement)  # plain statements of the module itself run once, at import, and get none
     return ast.fix_missing_locations(tree)
 
 
 def order_sets(tree: ast.Module) -> ast.Module:
     """`tree` with ordered sets and no step points, for library code that runs on a host; it is changed in place."""
-    ordered: ast.Module = ast.fix_missing_locations(_Expressions(steps=False).visit(tree))
+    ordered: ast.Module = ast.fix_missing_locations(_Expressions(None).visit(tree))
     return ordered
 
 
@@ -82,16 +88,73 @@ def _header(statement: ast.stmt) -> list[ast.AST]:
     return found
 
 
-def _wants_step(statement: ast.stmt) -> bool:
-    return not isinstance(statement, _NO_STEP) and not _is_silent(statement) and _touch(*_header(statement))
+def _calls(node: ast.AST | None, names: set[str]) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names
 
 
-def _is_silent(statement: ast.AST) -> bool:
-    """Whether it is a bare `print(...)` or `annotate(...)`."""
-    if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)):
-        return False
-    function = statement.value.func
-    return isinstance(function, ast.Name) and function.id in _SILENT_CALLS
+def _targets(statement: ast.AST) -> list[ast.expr]:
+    if isinstance(statement, ast.Assign):
+        return statement.targets
+    return [statement.target] if isinstance(statement, ast.AnnAssign) else []
+
+
+def _last_name(node: ast.expr) -> str | None:
+    """`waiting` of `waiting` and of `self.waiting`."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else None
+
+
+class _Silent:
+    """Which statements of a module only print or annotate.
+
+    What `x.end()` ends is known by its name: it is silent if the module says `x = annotate(...)`, or `as x`, somewhere.
+    """
+
+    def __init__(self, tree: ast.Module) -> None:
+        nodes = list(ast.walk(tree))
+        named = [target for node in nodes if self._is_noted(node) for target in _targets(node)]
+        named += [
+            item.optional_vars for node in nodes if self.is_block(node) for item in node.items if item.optional_vars
+        ]
+        self._names = {_last_name(node) for node in named} - {None}
+
+    def __contains__(self, statement: ast.AST) -> bool:
+        if isinstance(statement, ast.Expr):
+            return _calls(statement.value, _SILENT_CALLS) or self._is_end(statement.value)
+        return self._is_noted(statement)
+
+    def is_block(self, statement: ast.AST) -> TypeGuard[ast.With]:
+        """Whether it is a `with` that does nothing but annotate: only what is inside counts."""
+        return isinstance(statement, ast.With) and all(
+            _calls(item.context_expr, {"annotate"}) and (item.optional_vars is None or _last_name(item.optional_vars))
+            for item in statement.items
+        )
+
+    def first_loud(self, statements: list[ast.stmt]) -> ast.stmt | None:
+        """The first statement that does more than print and annotate."""
+        for statement in statements:
+            if self.is_block(statement):
+                inner = self.first_loud(statement.body)
+                if inner is not None:
+                    return inner
+            elif statement not in self:
+                return statement
+        return None
+
+    def _is_noted(self, statement: ast.AST) -> bool:
+        targets = _targets(statement)
+        return bool(targets) and _calls(statement.value, {"annotate"}) and all(map(_last_name, targets))  # type: ignore[attr-defined]
+
+    def _is_end(self, node: ast.expr) -> bool:
+        return (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == "end"
+            and not node.args
+            and not node.keywords
+            and _last_name(node.func.value) in self._names
+        )
 
 
 def _call(name: str, at: ast.AST, *args: ast.expr) -> ast.Call:
@@ -105,38 +168,6 @@ def _step_before(statement: ast.stmt) -> ast.stmt:
     return ast.copy_location(ast.Expr(_call("__step__", statement)), statement)
 
 
-def _block(statements: list[ast.stmt], *, loop: bool = False) -> list[ast.stmt]:
-    result: list[ast.stmt] = []
-    # A loop's own step point is that of its first statement which is not silent, if there is one.
-    owed = next((s for s in statements if not _is_silent(s)), statements[0]) if loop else None
-    for statement in statements:
-        if statement is owed or _wants_step(statement):
-            result.append(_step_before(statement))
-        _split_load_and_store(statement)
-        _descend(statement)
-        result.append(statement)
-    return result
-
-
-def _descend(statement: ast.stmt) -> None:
-    """Instruments what is inside `statement`."""
-    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        if statement.name != "__del__":
-            statement.body = _block(statement.body)
-        return
-    if isinstance(statement, ast.ClassDef):  # its body runs once, at import
-        for inner in statement.body:
-            _descend(inner)
-        return
-    loop = isinstance(statement, (ast.For, ast.While, ast.AsyncFor))
-    for name in _BODIES:
-        body = getattr(statement, name, None)
-        if body:
-            setattr(statement, name, _block(body, loop=loop and name == "body"))
-    for part in (*getattr(statement, "handlers", ()), *getattr(statement, "cases", ())):
-        part.body = _block(part.body)
-
-
 def _split_load_and_store(statement: ast.stmt) -> None:
     if isinstance(statement, ast.AugAssign):
         if _touch(statement.target):  # the target is loaded before the right side is evaluated
@@ -147,13 +178,58 @@ def _split_load_and_store(statement: ast.stmt) -> None:
             statement.value = _call("__stepped__", statement.value, statement.value)
 
 
+class _Steps:
+    """Puts step points between statements."""
+
+    def __init__(self, silent: _Silent) -> None:
+        self._silent = silent
+
+    def descend(self, statement: ast.stmt) -> None:
+        """Instruments what is inside `statement`."""
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            if statement.name != "__del__":
+                statement.body = self._block(statement.body)
+            return
+        if isinstance(statement, ast.ClassDef):  # its body runs once, at import
+            for inner in statement.body:
+                self.descend(inner)
+            return
+        loop = isinstance(statement, (ast.For, ast.While, ast.AsyncFor))
+        for name in _BODIES:
+            body = getattr(statement, name, None)
+            if body:
+                # A loop's own step point is that of its first statement which is not silent, if there is one.
+                owed = self._silent.first_loud(body) or body[0] if loop and name == "body" else None
+                setattr(statement, name, self._block(body, owed))
+        for part in (*getattr(statement, "handlers", ()), *getattr(statement, "cases", ())):
+            part.body = self._block(part.body)
+
+    def _block(self, statements: list[ast.stmt], owed: ast.stmt | None = None) -> list[ast.stmt]:
+        """`statements` with their step points; `owed` gets one in any case."""
+        result: list[ast.stmt] = []
+        for statement in statements:
+            if statement is owed or self._wants_step(statement):
+                result.append(_step_before(statement))
+            if self._silent.is_block(statement):
+                statement.body = self._block(statement.body, owed)
+            elif statement not in self._silent:
+                _split_load_and_store(statement)
+                self.descend(statement)
+            result.append(statement)
+        return result
+
+    def _wants_step(self, statement: ast.stmt) -> bool:
+        if isinstance(statement, _NO_STEP) or statement in self._silent or self._silent.is_block(statement):
+            return False
+        return _touch(*_header(statement))
+
+
 class _Expressions(ast.NodeTransformer):
     """Steps in comprehensions, and ordered sets. Annotations stay as they are: `int | None` is no set."""
 
-    def __init__(self, *, steps: bool = True) -> None:
-        self._steps = steps
-        self._silent = False
-        """Inside a bare `print(...)` or `annotate(...)`."""
+    def __init__(self, silent: _Silent | None) -> None:
+        self._silent = silent
+        self._steps = silent is not None
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         return node if node.name == "__del__" else self._function(node)
@@ -168,10 +244,33 @@ class _Expressions(ast.NodeTransformer):
         return node
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST:
-        self._silent = _is_silent(node)
-        self.generic_visit(node)
-        self._silent = False
+        return self._statement(node)
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST:
+        return self._statement(node)
+
+    def visit_With(self, node: ast.With) -> ast.AST:
+        if self._silent is None or not self._silent.is_block(node):
+            self.generic_visit(node)
+        else:
+            with self._no_steps():
+                node.items = [self.visit(item) for item in node.items]
+            node.body = [self.visit(statement) for statement in node.body]
         return node
+
+    def _statement(self, node: ast.stmt) -> ast.AST:
+        if self._silent is None or node not in self._silent:
+            self.generic_visit(node)
+        else:
+            with self._no_steps():
+                self.generic_visit(node)
+        return node
+
+    @contextmanager
+    def _no_steps(self) -> Iterator[None]:
+        before, self._steps = self._steps, False
+        yield
+        self._steps = before
 
     def visit_ListComp(self, node: ast.ListComp) -> ast.AST:
         return self._comprehension(node)
@@ -210,9 +309,9 @@ class _Expressions(ast.NodeTransformer):
         return ast.copy_location(ast.Assign([node.target], value), node)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        node.target = self.visit(node.target)
-        if node.value is not None:
-            node.value = self.visit(node.value)
+        annotation, node.annotation = node.annotation, ast.Constant(None)
+        self._statement(node)
+        node.annotation = annotation
         return node
 
     def visit_arguments(self, node: ast.arguments) -> ast.AST:
@@ -222,7 +321,7 @@ class _Expressions(ast.NodeTransformer):
 
     def _comprehension(self, node: ast.ListComp | ast.DictComp | ast.GeneratorExp | ast.SetComp) -> ast.AST:
         self.generic_visit(node)
-        if self._steps and not self._silent:
+        if self._steps:
             node.generators[-1].ifs.insert(0, _call("__step__", node))
         return node
 

@@ -6,10 +6,12 @@ the limit set relative to that depth, the same recursion ends at the same call i
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
+from collections.abc import Iterator
 
-__all__ = ["ALLOWANCE", "allow"]
+__all__ = ["ALLOWANCE", "allow", "deeper"]
 
 ALLOWANCE = 1000
 """Calls a host's thread may nest: what Python's own default is."""
@@ -23,6 +25,17 @@ def allow(levels_above: int) -> int:
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(_depth() - 2 + levels_above + ALLOWANCE)  # less `_depth` and this function
     return before
+
+
+@contextlib.contextmanager
+def deeper(levels: int) -> Iterator[None]:
+    """Within, the limit is `levels` higher: for who puts as many calls of his own between a run and its hosts."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(before + levels)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def _depth() -> int:

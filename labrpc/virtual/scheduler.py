@@ -128,6 +128,8 @@ class Scheduler:
         self.ended = False
         self.interrupted = False
         """Set from a signal handler: leave the code under test at its next slow step point."""
+        self.stopped = False
+        """A debugger's prompt is open: what runs there is no part of the run, and nothing can be waited for."""
         self.left = _STEPS_OUTSIDE_THREADS
         """Step points until something is due (a stall, the quantum's end)."""
         self.stdlib: dict[str, Any] = {}

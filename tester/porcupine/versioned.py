@@ -146,7 +146,7 @@ class _Key:
                 if end < high[1]:
                     high[1] = end
                     high_by[1] = index
-            elif 0 < version <= limit:
+            elif 0 < version <= limit and end < high[version]:  # else t[version] comes first, whatever follows
                 clauses.setdefault(version, []).append((end, start, index))
         self._low, self._high, self._low_by, self._high_by = low, high, low_by, high_by
         self._value, self._seen_by, self._done_by = value, seen_by, done_by

@@ -29,8 +29,8 @@ __all__ = ["page_html", "write_page"]
 
 _STYLES = (("tester.porcupine", "page.css"), ("tester.timeline", "page.css"))
 _SCRIPTS = (
-    "data.js", "view.js", "lanes.js", "operations.js", "arrows.js", "drawing.js", "tips.js", "events.js", "panel.js",
-    "search.js", "page.js",
+    "data.js", "view.js", "lanes.js", "intervals.js", "operations.js", "arrows.js", "drawing.js", "tips.js",
+    "events.js", "panel.js", "search.js", "page.js",
 )  # fmt: skip
 """In the order in which they are read: they are one module."""
 

@@ -81,6 +81,7 @@ class _Columns:
             "note_kinds": _NOTE_KINDS,
             "messages": self._messages(),
             "notes": self._notes(),
+            "intervals": self._intervals(),
             "calls": self._call_columns(),
             "roles": self._roles(),
             "progress": self._progress(),
@@ -139,6 +140,17 @@ class _Columns:
             "topic": [self._text(note.topic) for note in rows],
         }
 
+    def _intervals(self) -> dict[str, Any]:
+        rows = self._reading.intervals
+        return {
+            "start": _differences(interval.start for interval in rows),
+            "took": [interval.end - interval.start for interval in rows],
+            "host": [self._host(interval.lane) for interval in rows],
+            "text": [self._text(interval.text) for interval in rows],
+            "topic": [self._text(interval.topic) for interval in rows],
+            "by": [interval.ended_by for interval in rows],
+        }
+
     def _call_columns(self) -> dict[str, Any]:
         rows = self._calls
         return {
@@ -188,6 +200,7 @@ def _hosts(reading: Reading) -> tuple[list[str], list[str]]:
     known = {*servers, *clerks, ""}
     named = {host for message in reading.messages.values() for host in (message.source, message.target)}
     named |= {note.host for note in reading.notes} | {call.host for call in reading.calls}
+    named |= {interval.lane for interval in reading.intervals}
     for host in sorted(named - known, key=lambda host: (len(host), host)):
         (clerks if is_clerk(host) else servers).append(host)
     return servers, clerks

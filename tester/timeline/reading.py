@@ -3,7 +3,8 @@
     journal events --read--> Reading --> terminal timeline, HTML page, Perfetto trace, logs, stories
 
 Roles, terms, log and commit indices are what the messages tell (Fig. 2), so they need no help from the code under
-test; for code with other messages there are just no roles. Times are ns since the run began.
+test; for code with other messages there are just no roles. Times are ns since the run began. Much happens at one
+instant: `order`, an event's number in the journal, tells what came first.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from labrpc.codec import Record
 from labrpc.journal import (
     Annotated,
+    AnnotationEnded,
     Applied,
     Booted,
     Controlled,
@@ -31,8 +33,9 @@ from labrpc.journal import (
 )
 from labrpc.network import is_clerk
 from tester.payloads import message_body, value_of
+from tester.timeline.annotations import End, OpenAnnotations
 
-__all__ = ["Band", "Call", "Message", "Note", "Progress", "Reading", "RoleSpan", "read"]
+__all__ = ["Band", "Call", "Interval", "Message", "Note", "Progress", "Reading", "RoleSpan", "read"]
 
 
 @dataclass(slots=True)
@@ -52,6 +55,8 @@ class Message:
     dropped: int | None = None
     reason: str = ""
     """Why it was dropped."""
+    order: int = 0
+    drop_order: int = 0
 
 
 @dataclass(slots=True)
@@ -63,6 +68,7 @@ class RoleSpan:
     end: int
     role: str
     term: int
+    order: int = 0
 
 
 @dataclass(slots=True)
@@ -75,6 +81,7 @@ class Progress:
     last_term: int
     commit_index: int
     applied_index: int
+    order: int = 0
 
 
 @dataclass(slots=True)
@@ -86,6 +93,9 @@ class Band:
     start: int
     end: int
     hosts: tuple[str, ...] = ()
+    order: int = 0
+    end_order: int | None = None
+    """None: it held to the end of the run."""
 
 
 @dataclass(slots=True)
@@ -99,6 +109,8 @@ class Call:
     start: int
     end: int | None = None
     result: Any = None
+    order: int = 0
+    end_order: int = 0
 
 
 @dataclass(slots=True)
@@ -116,6 +128,24 @@ class Note:
     topic: str = ""
     value: Any = None
     """The index of what was applied, the number of a save, or the incarnation that began or ended."""
+    order: int = 0
+
+
+@dataclass(slots=True)
+class Interval:
+    """An annotation of `lane` that lasted; one that did not is a `Note`. Those of one lane may overlap.
+
+    `ended_by` is code, crash, shutdown, or run: it held to the run's end.
+    """
+
+    lane: str
+    topic: str
+    text: str
+    start: int
+    end: int
+    ended_by: str = "code"
+    order: int = 0
+    end_order: int = 0
 
 
 @dataclass
@@ -130,15 +160,33 @@ class Reading:
     bands: list[Band] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    intervals: list[Interval] = field(default_factory=list)
+    """In the order in which they began."""
     events: int = 0
     end: int = 0
     """The time of the last event."""
+    left_out: int = 0
+    """How many events at the start were only followed, for roles and terms: what is here is of those after them."""
+    begin: int = 0
+    """The time of the first event that was not left out."""
+
+    @property
+    def what_is_left_out(self) -> str:
+        """In a sentence; "" if nothing is."""
+        first = f"the run is long: its first {self.left_out:,} events, up to {self.begin / 1e9:.3f} s, are left out"
+        return first if self.left_out else ""
 
 
-def read(events: Iterable[Any]) -> Reading:
-    """The reading of a journal's events, given in order."""
+def read(events: Iterable[Any], *, last: int | None = None) -> Reading:
+    """The reading of a journal's events, given in order.
+
+    Args:
+        last: how many events at the end of a long run are enough; up to twice as many are read. None: all.
+    """
     reader = _Reader()
     for event in events:
+        if last is not None and reader.unpruned >= 2 * last:
+            reader.prune(last, event.at)
         reader.take(event)
     return reader.finish()
 
@@ -146,11 +194,11 @@ def read(events: Iterable[Any]) -> Reading:
 class _Server:
     """What is known of one server while reading."""
 
-    __slots__ = ("applied_index", "commit_index", "last_index", "last_term", "role", "since", "term")
+    __slots__ = ("applied_index", "commit_index", "last_index", "last_term", "order", "role", "since", "term")
 
-    def __init__(self, at: int, before: _Server | None = None) -> None:
+    def __init__(self, at: int, order: int, before: _Server | None = None) -> None:
         """A new incarnation; of the one `before` it has what was persistent."""
-        self.role, self.since = "F", at
+        self.role, self.since, self.order = "F", at, order
         self.term: int = before.term if before else 0
         self.last_index: int = before.last_index if before else 0
         self.last_term: int = before.last_term if before else 0
@@ -178,6 +226,9 @@ class _Reader:
         self._servers: dict[str, _Server] = {}
         self._open_bands: dict[tuple[str, str], Band] = {}
         self._open_calls: dict[int, Call] = {}
+        self._annotations: OpenAnnotations[Note] = OpenAnnotations()
+        self._lasted: set[int] = set()
+        """The `order` of annotations that turned out to be intervals."""
         self._take: dict[type, Any] = {
             Booted: self._booted,
             Stopped: self._stopped,
@@ -191,7 +242,8 @@ class _Reader:
             Returned: self._returned,
             Faulted: self._faulted,
             Printed: lambda e: self._note(e.at, e.host, "print", e.text, e.thread),
-            Annotated: lambda e: self._note(e.at, e.host, "annotate", e.text, e.tag),
+            Annotated: self._annotated,
+            AnnotationEnded: lambda e: self._end_intervals(self._annotations.take(e)),
             Reported: lambda e: self._note(
                 e.at, e.host, "report", f"{e.text} {e.site and f'at {e.site}'}".strip(), e.kind
             ),
@@ -202,23 +254,58 @@ class _Reader:
         self._reading.end = max(self._reading.end, event.at)
         self._take[type(event)](event)
 
+    @property
+    def unpruned(self) -> int:
+        """How many events are read in full so far."""
+        return self._reading.events - self._reading.left_out
+
+    def prune(self, last: int, now: int) -> None:
+        """Forgets what ended before the latest `last` events."""
+        reading = self._reading
+        reading.left_out = first = reading.events - last
+        reading.messages = {each.number: each for each in reading.messages.values() if each.order > first}
+        reading.notes = [note for note in reading.notes if note.order > first]
+        reading.intervals = [interval for interval in reading.intervals if interval.end_order > first]
+        reading.begin = min((each.at for each in reading.notes), default=now)
+        reading.begin = min([reading.begin, *(each.sent for each in reading.messages.values())])
+        reading.calls = [call for call in reading.calls if call.end is None or call.end_order > first]
+        reading.bands = [band for band in reading.bands if band.end_order is None or band.end_order > first]
+        reading.roles = [span for span in reading.roles if span.end >= reading.begin]
+        before = {each.lane: each for each in reading.progress if each.order <= first}
+        reading.progress = [*before.values(), *(each for each in reading.progress if each.order > first)]
+
     def finish(self) -> Reading:
         reading = self._reading
         for name, server in self._servers.items():
-            self._end_span(name, server, reading.end)
+            self._end_span(name, server, reading.end, is_last=True)
         for band in self._open_bands.values():
             band.end = reading.end
+        self._end_intervals(self._annotations.finish(reading.end))
+        reading.intervals.sort(key=lambda interval: interval.order)
+        reading.notes = [note for note in reading.notes if note.order not in self._lasted]
         reading.roles.sort(key=lambda span: (span.start, span.end))
         reading.servers = sorted(self._servers, key=lambda name: (len(name), name))
         reading.clerks.sort(key=lambda name: (len(name), name))
         return reading
 
+    def _annotated(self, event: Annotated) -> None:
+        self._note(event.at, event.host, "annotate", event.text, event.tag)
+        self._annotations.take(event, self._reading.notes[-1])
+
+    def _end_intervals(self, ends: list[End[Note]]) -> None:
+        for note, end, by in ends:
+            self._lasted.add(note.order)
+            self._reading.intervals.append(
+                Interval(note.host, note.topic, note.text, note.at, end, by, note.order, self._reading.events)
+            )
+
     def _note(self, at: int, host: str, kind: str, text: str, topic: str = "", value: Any = None) -> None:
-        self._reading.notes.append(Note(at, host, kind, text, topic, value))
+        self._reading.notes.append(Note(at, host, kind, text, topic, value, self._reading.events))
 
     # -------------------------------------------------------------- lives
 
     def _booted(self, event: Booted) -> None:
+        self._annotations.take(event)
         if is_clerk(event.host):
             if event.host not in self._reading.clerks:
                 self._reading.clerks.append(event.host)
@@ -226,16 +313,17 @@ class _Reader:
         old = self._servers.get(event.host)
         if old is not None:
             self._end_span(event.host, old, event.at)
-        self._servers[event.host] = server = _Server(event.at, old)
+        self._servers[event.host] = server = _Server(event.at, self._reading.events, old)
         self._progress(event.at, event.host, server)
         text = "starts" if event.incarnation == 1 else f"restarts (incarnation {event.incarnation})"
         self._note(event.at, event.host, "boot", text, value=event.incarnation)
 
     def _stopped(self, event: Stopped) -> None:
+        self._end_intervals(self._annotations.take(event))
         kind, text = ("crash", "crashes") if event.how == "crash" else ("shutdown", "is shut down")
         self._note(event.at, event.host, kind, text, value=event.incarnation)
         if not is_clerk(event.host):
-            server = self._servers.setdefault(event.host, _Server(event.at))
+            server = self._servers.setdefault(event.host, _Server(event.at, self._reading.events))
             self._turn(event.at, event.host, server, "-", server.term)
 
     # -------------------------------------------------------------- roles and terms
@@ -243,11 +331,11 @@ class _Reader:
     def _turn(self, at: int, name: str, server: _Server, role: str, term: int) -> None:
         if (role, term) != (server.role, server.term):
             self._end_span(name, server, at)
-            server.role, server.term, server.since = role, term, at
+            server.role, server.term, server.since, server.order = role, term, at, self._reading.events
 
-    def _end_span(self, name: str, server: _Server, at: int) -> None:
-        if at > server.since:
-            self._reading.roles.append(RoleSpan(name, server.since, at, server.role, server.term))
+    def _end_span(self, name: str, server: _Server, at: int, *, is_last: bool = False) -> None:
+        if at > server.since or is_last:
+            self._reading.roles.append(RoleSpan(name, server.since, at, server.role, server.term, server.order))
 
     def _saw_term(self, at: int, name: str, term: Any) -> _Server | None:
         """`name` knows of `term` now: a higher one makes it a follower."""
@@ -260,7 +348,15 @@ class _Reader:
 
     def _progress(self, at: int, name: str, server: _Server) -> None:
         self._reading.progress.append(
-            Progress(at, name, server.last_index, server.last_term, server.commit_index, server.applied_index)
+            Progress(
+                at,
+                name,
+                server.last_index,
+                server.last_term,
+                server.commit_index,
+                server.applied_index,
+                self._reading.events,
+            )
         )
 
     # -------------------------------------------------------------- messages
@@ -270,6 +366,7 @@ class _Reader:
         message = Message(
             event.message, event.reply_to, event.source, event.target, event.method, event.at, len(event.payload), body
         )
+        message.order = self._reading.events
         self._reading.messages[event.message] = message
         if not isinstance(body, Record):
             return
@@ -329,7 +426,7 @@ class _Reader:
     def _dropped(self, event: Dropped) -> None:
         message = self._reading.messages.get(event.message)
         if message is not None:
-            message.dropped, message.reason = event.at, event.reason
+            message.dropped, message.reason, message.drop_order = event.at, event.reason, self._reading.events
 
     # -------------------------------------------------------------- disk, service, test
 
@@ -361,13 +458,14 @@ class _Reader:
         call = Call(
             event.host, event.control, event.name, tuple(args) if isinstance(args, tuple | list) else (), event.at
         )
+        call.order = self._reading.events
         self._reading.calls.append(call)
         self._open_calls[event.control] = call
 
     def _returned(self, event: Returned) -> None:
         call = self._open_calls.pop(event.control, None)
         if call is not None:
-            call.end, call.result = event.at, value_of(event.payload)
+            call.end, call.result, call.end_order = event.at, value_of(event.payload), self._reading.events
 
     # -------------------------------------------------------------- faults
 
@@ -378,7 +476,7 @@ class _Reader:
             self._switch(at, band, detail, begins)
         elif kind == "heal":
             for key in [key for key in self._open_bands if key[0] in _HEALED]:
-                self._open_bands.pop(key).end = at
+                self._end_band(at, key)
         elif kind == "partition":
             self._switch(at, kind, "", False)
             self._switch(at, kind, "", True, text=detail)
@@ -387,18 +485,23 @@ class _Reader:
             if detail != _WEATHER[kind]:
                 self._switch(at, kind, "", True, text=detail)
         elif kind == "clock":
-            self._reading.bands.append(Band(kind, detail, at, at, (detail.split(" ", 1)[0],)))
+            order = self._reading.events
+            self._reading.bands.append(Band(kind, detail, at, at, (detail.split(" ", 1)[0],), order, order))
 
     def _switch(self, at: int, kind: str, which: str, begins: bool, *, text: str | None = None) -> None:
         key = kind, which
         if not begins:
-            band = self._open_bands.pop(key, None)
-            if band is not None:
-                band.end = at
+            self._end_band(at, key)
         elif key not in self._open_bands:
             hosts = tuple(which.split("->")) if which else ()
-            band = self._open_bands[key] = Band(kind, which if text is None else text, at, at, hosts)
+            detail = which if text is None else text
+            band = self._open_bands[key] = Band(kind, detail, at, at, hosts, self._reading.events)
             self._reading.bands.append(band)
+
+    def _end_band(self, at: int, key: tuple[str, str]) -> None:
+        band = self._open_bands.pop(key, None)
+        if band is not None:
+            band.end, band.end_order = at, self._reading.events
 
 
 def _end_of(fields: dict[str, Any]) -> tuple[int, int]:

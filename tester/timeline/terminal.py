@@ -1,255 +1,280 @@
-"""The terminal timeline: time downwards, a lane a server with its role and term, and what each step is.
+"""The terminal timeline: time downwards, a lane a server with its role and term, one for clients, and what happens.
 
-    journal events -> Rows (one instant, one actor, a phrase) -> a rich table
+       time   0     1     2    clients
+     0.3181   C1    F0    F0           0 stands for term 1
+     0.3193   C1◄───F1    F0           1 votes for 0, term 1
+   ┏ 0.4840   L1a   F1b   F1b   1…     == partition 0 | 1 2
+   ┃ 0.5120   L1a   F1b   F1b   c3     put('x', '1', 0) …
 
-       time   0   1   2
-     0.3181  C1  F0  F0   0 stands for term 1
-     0.3193  C1  F1  F0   1 votes for 0, term 1
-
-Roles and terms are what the messages tell: F follower, C candidate, L leader, - down, x cut off. What repeats is one
-row with its count. Clients have no lane; what they ask and are told is among what happens. Nothing depends on colour
-alone.
+Roles and terms are what the messages tell: F follower, C candidate, L leader, - down; x is cut off from all, z is
+paused, and a, b, … are the sides of a partition. The clients' lane names the client that acts, or how many wait. The
+bracket on the left spans a fault of the whole network. Nothing depends on colour alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
-from labrpc.codec import Record
-from labrpc.journal import (
-    Annotated,
-    Applied,
-    Booted,
-    Controlled,
-    Delivered,
-    Dropped,
-    Faulted,
-    Printed,
-    Reported,
-    Returned,
-    Sent,
-    Stopped,
-)
 from labrpc.network import is_clerk
-from tester.payloads import message_body, value_of
+from tester.timeline.reading import Band, Reading
+from tester.timeline.rows import Cited, Gap, Row, between, near, rows_of
 
-__all__ = ["Row", "render", "rows_of"]
+__all__ = ["LEGEND", "lines"]
 
-_MOST_PRINTED = 48
-"""Characters of a printed line or a command that are shown here; the report has printed lines in full below."""
+LEGEND = "role (F follower, C candidate, L leader, - down, x cut off) and term"
 
-_QUESTIONS = ("get_state", "counter", "persist_bytes", "snapshot_bytes")
-"""Control calls that change nothing; tests make so many of them that they would hide the rest."""
+_MOST_LINES = 54
+_MOST_TEXT = 160
+"""Characters of a phrase; the report has printed lines in full below."""
+
+_LEAST_PHRASE = 26
+"""Characters that a phrase needs beside the lanes; with fewer there are no lanes."""
 
 _ROLE_STYLE = {"F": "cyan", "C": "yellow", "L": "green", "-": "dim"}
+_SIDES = "abcdefgh"
+_BRACKETS = 3
 
 
-@dataclass
-class Row:
-    """One line of the timeline: at `at` ns `actor` ("" is the test or the network) did what `phrases` say."""
+def lines(
+    reading: Reading,
+    *,
+    width: int,
+    full: bool = False,
+    start: int | None = None,
+    end: int | None = None,
+    hosts: Collection[str] = (),
+    verdict: str = "",
+    focus: int | None = None,
+) -> Iterator[Text]:
+    """The timeline, line by line.
 
-    at: int
-    actor: str
-    phrases: list[str]
-    state: dict[str, str]
-    """Role and term of every lane after this instant, e.g. "L7"."""
-    times: int = 1
+    Without `full`, `start` and `end` it is what matters near the failure, in at most 60 lines.
+
+    Args:
+        width: of the terminal, in characters.
+        full: also show heartbeats, replies, saves, control calls that only look, and messages lost.
+        start, end: ns; everything between them is shown.
+        hosts: only what these hosts did or were sent, and faults.
+        verdict: of the run; rows about the servers, terms and indices that it names are marked with *.
+        focus: ns, where the failure is; None: at the end.
+    """
+    rows = between(rows_of(reading), full=full, start=start or 0, end=end, hosts=hosts)
+    drawing = _Drawing(reading, width)
+    if full or start is not None or end is not None:
+        cited = Cited.of(verdict)
+        for row in rows:
+            row.cited = cited.names(row)
+        yield from drawing.draw(rows)
+        return
+    most = _MOST_LINES
+    while True:
+        drawn = list(drawing.draw(near(rows, most=most, focus=focus, cited=Cited.of(verdict))))
+        if len(drawn) <= _MOST_LINES + 4 or most <= 4:
+            break
+        most -= max(1, len(drawn) - _MOST_LINES - 4)
+        most = max(most, 4)
+    yield from drawn
 
 
-class _Lane:
-    def __init__(self) -> None:
-        self.role = "F"
-        self.term = 0
-        self.isolated = False
+class _Drawing:
+    """Rows as lines of one reading; `draw` may be called again."""
 
-    def saw(self, term: int) -> None:
-        if term > self.term:
-            self.term, self.role = term, "F"
+    def __init__(self, reading: Reading, width: int) -> None:
+        self._reading = reading
+        self._servers = reading.servers
+        self._width = width
+        self._states = _States(reading)
+        self._clients = 4 if reading.clerks else 0
+        self._brackets = min(_BRACKETS, _most_at_once(self._states.network_bands))
+        self._lane = self._states.widest + 2
+        beside = self._brackets + 11 + self._lane * len(self._servers) + self._clients + 1
+        self._has_lanes = width - beside >= _LEAST_PHRASE
+        self._beside = beside if self._has_lanes else self._brackets + 11
+        self._room = max(12, width - self._beside)
 
-    def __str__(self) -> str:
-        return "-" if self.role == "-" else f"{self.role}{self.term}{'x' if self.isolated else ''}"
+    def draw(self, rows: Iterable[Row | Gap]) -> Iterator[Text]:
+        """A heading, and each row in one or more lines."""
+        self._states.restart()
+        if self._has_lanes:
+            lanes = "".join(f"{name:<{self._lane}}" for name in self._servers)
+            clients = "cli " if self._clients else ""
+            yield Text(f"{' ' * self._brackets}     time  {lanes}{clients} what happens", style="bold", end="")
+        nothing = True
+        for row in rows:
+            nothing = False
+            yield from self._gap(row) if isinstance(row, Gap) else self._row(row)
+
+        if nothing:
+            yield Text("nothing but what is routine", style="dim", end="")
+
+    def _gap(self, gap: Gap) -> Iterator[Text]:
+        rows = "1 row" if gap.count == 1 else f"{gap.count} rows"
+        yield Text(f"{' ' * self._brackets}       …   {rows} up to {gap.end / 1e9:.4f} s", style="dim", end="")
+
+    def _row(self, row: Row) -> Iterator[Text]:
+        self._states.advance(row.order)
+        line = Text(end="")
+        line.append(self._states.brackets(self._brackets, row.order), style="magenta")
+        line.append("*" if row.cited else " ", style="bold red")
+        line.append(f"{row.at / 1e9:8.4f}  ", style="dim")
+        if self._has_lanes:
+            self._draw_lanes(line, row)
+            if self._clients:
+                acts = row.actor if is_clerk(row.actor) else self._states.waiting
+                line.append(f"{acts:<4}", style="bold reverse" if acts == row.actor else "dim")
+            line.append(" ")
+        for number, text in enumerate(_wrapped(self._phrase(row), self._room)):
+            if number:
+                brackets = self._states.brackets(self._brackets, row.order).replace("┏", "┃").replace("┗", " ")
+                line = Text(brackets, style="magenta", end="")
+                line.append(" " * (self._beside - self._brackets))
+            line.append_text(text)
+            line.rstrip()
+            yield line
+
+    def _draw_lanes(self, line: Text, row: Row) -> None:
+        """Each lane's role and term, and the message's arrow from its source to its targets."""
+        places = {name: number for number, name in enumerate(self._servers)}
+        source = places.get(row.actor)
+        targets = [places[name] for name in row.targets if name in places]
+        drawn = source is not None and targets
+        low = min([source, *targets]) if drawn and source is not None else 0
+        high = max([source, *targets]) if drawn and source is not None else 0
+        line_of, heads = ("┄", "✕✕") if row.lost else ("─", "◄►")
+        for number, name in enumerate(self._servers):
+            state = self._states.of(name)
+            style = _ROLE_STYLE.get(state[:1], "")
+            inside = drawn and low <= number <= high
+            if inside and number != source and number not in targets:
+                state = line_of * len(state)
+                style = "dim"
+            line.append(state, style=f"bold reverse {style}" if name == row.actor else style)
+            room = self._lane - len(state)
+            if not drawn or source is None or not low <= number < high:
+                line.append(" " * room)
+                continue
+            left = heads[0] if number in targets and number < source else line_of
+            right = heads[1] if number + 1 in targets and number + 1 > source else line_of
+            line.append(left + line_of * (room - 2) + right, style="red" if row.lost else "bold")
+
+    def _phrase(self, row: Row) -> Text:
+        text = row.phrase
+        text = text if len(text) <= _MOST_TEXT else f"{text[: _MOST_TEXT - 1]}…"
+        text = " ".join(text.split("\n"))
+        if not row.actor:
+            return Text(f"== {text}", style="bold magenta")
+        actor = row.actor
+        if not self._has_lanes and not is_clerk(actor):
+            actor = f"{actor} {self._states.of(actor)}"
+        return Text.assemble((f"{actor} ", "bold"), text)
 
 
-class _Reader:
-    """Turns events into rows, following each server's role and term by its messages."""
+def _wrapped(text: Text, room: int) -> Iterator[Text]:
+    """Pieces of at most `room` characters, broken at spaces where there are any."""
+    while len(text) > room:
+        place = text.plain.rfind(" ", room // 2, room + 1)
+        cut = place if place > 0 else room
+        yield text[:cut]
+        text = text[cut + 1 if place > 0 else cut :]
+    yield text
 
-    def __init__(self) -> None:
-        self.lanes: dict[str, _Lane] = {}
-        self.rows: list[Row] = []
-        self._sent: dict[int, tuple[Sent, Record | None]] = {}
-        self._repeated: dict[tuple[str, str], Row] = {}
-        self._asked: dict[int, str] = {}
-        """control -> what a client was asked to do."""
 
-    def lane(self, name: str) -> _Lane:
-        return self.lanes.setdefault(name, _Lane())
+class _States:
+    """Every lane's state at one row after the other."""
 
-    def add(self, at: int, actor: str, phrase: str) -> None:
-        rows = self.rows
-        if rows and rows[-1].at == at and rows[-1].actor == actor and rows[-1].times == 1:
-            rows[-1].phrases.append(phrase)
-            rows[-1].state = self._states()
-        else:
-            rows.append(Row(at, actor, [phrase], self._states()))
+    def __init__(self, reading: Reading) -> None:
+        self.network_bands = [band for band in reading.bands if not band.hosts]
+        self._changes = sorted(_changes(reading), key=lambda change: change[0])
+        widths = [len(f"{span.role}{span.term}") for span in reading.roles if span.role != "-"]
+        marks = 2 if any(band.kind in ("disconnected", "paused", "partition") for band in reading.bands) else 0
+        self.widest = max([2, *widths]) + min(marks, 1)
+        self.restart()
 
-    def add_repeated(self, at: int, actor: str, phrase: str) -> None:
-        """As `add`, but the same phrase of the same actor again only counts, wherever it first stood."""
-        row = self._repeated.get((actor, phrase))
-        if row is not None:
-            row.times += 1
-            return
-        self._repeated[actor, phrase] = row = Row(at, actor, [phrase], self._states())
-        self.rows.append(row)
+    def restart(self) -> None:
+        """Back to the start of the run."""
+        self._next = 0
+        self._roles: dict[str, str] = {}
+        self._cut_off: set[str] = set()
+        self._paused: set[str] = set()
+        self._side: dict[str, str] = {}
+        self._waiting = 0
 
-    def _states(self) -> dict[str, str]:
-        return {name: str(lane) for name, lane in self.lanes.items()}
-
-    def read(self, event: Any) -> None:
-        match event:
-            case Booted(host=host) if is_clerk(host):
-                pass
-            case Booted(at=at, host=host, incarnation=incarnation):
-                self.lanes[host] = _Lane()
-                if incarnation > 1:
-                    self.add(at, host, f"restarts (incarnation {incarnation})")
-            case Stopped(at=at, host=host, how=how):
-                self.lane(host).role = "-"
-                self.add(at, host, "crashes" if how == "crash" else "is shut down")
-            case Sent():
-                self._sent_message(event)
-            case Delivered(at=at, message=message):
-                self._delivered(at, message)
-            case Dropped(at=at, message=message, reason=reason):
-                self._dropped(at, message, reason)
-            case Faulted(at=at, kind=kind, detail=detail):
-                self._faulted(kind, detail)
-                self.add(at, "", f"{kind} {detail}".strip())
-            case Applied(at=at, host=host, payload=payload):
-                self._applied(at, host, payload)
-            case Controlled(at=at, host=host, control=control, name=name) if is_clerk(host):
-                self._asked[control] = asked = f"{name}({', '.join(map(repr, value_of(event.payload) or ()))})"
-                self.add(at, host, asked)
-            case Returned(at=at, host=host, control=control) if is_clerk(host):
-                self.add(at, host, f"{self._asked.pop(control, '')} -> {value_of(event.payload)!r}")
-            case Controlled(at=at, host=host, name=name) if name not in _QUESTIONS:
-                self.add(at, host, f"test: {name}()")
-            case Printed(at=at, host=host, text=text):
-                self.add(at, host, f"» {_short(text)}")
-            case Annotated(at=at, host=host, tag=tag, text=text):
-                self.add(at, host, f"[{tag}] {text}")
-            case Reported(at=at, host=host, text=text):
-                self.add(at, host, f"! {text}")
-
-    def _faulted(self, kind: str, detail: str) -> None:
-        if kind in ("disconnect", "connect"):
-            self.lane(detail).isolated = kind == "disconnect"
-        elif kind == "heal":
-            for lane in self.lanes.values():
-                lane.isolated = False
-
-    def _sent_message(self, event: Sent) -> None:
-        body = message_body(event.payload)
-        self._sent[event.message] = (event, body)
-        if is_clerk(event.source) or body is None or type(body.fields.get("term")) is not int:
-            return
-        lane, term = self.lane(event.source), body.term
-        lane.saw(term)
-        if event.reply_to:
-            request = self._sent.get(event.reply_to, (None, None))[1]
-            if "vote_granted" in body.fields:
-                voted = "votes for" if body.vote_granted else "refuses"
-                self.add(event.at, event.source, f"{voted} {event.target}, term {request.term if request else term}")
-            elif body.fields.get("success") is False:
-                self.add(event.at, event.source, f"rejects append of {event.target}")
-        elif event.method == "Raft.request_vote":
-            if lane.role != "C":
-                lane.role = "C"
-                self.add(event.at, event.source, f"stands for term {term}")
-        elif event.method in ("Raft.append_entries", "Raft.install_snapshot"):
-            won = lane.role != "L"
-            lane.role = "L"
-            entries = body.fields.get("entries") or ()
-            if won:
-                self.add(event.at, event.source, f"leads term {term}")
-            elif entries:
-                self.add(event.at, event.source, f"appends {len(entries)} to {event.target}")
-            elif event.method == "Raft.install_snapshot":
-                self.add(event.at, event.source, f"sends snapshot to {event.target}")
+    def advance(self, order: int) -> None:
+        """On to event `order` inclusive."""
+        changes = self._changes
+        while self._next < len(changes) and changes[self._next][0] <= order:
+            _, what, host, value = changes[self._next]
+            self._next += 1
+            if what == "role":
+                self._roles[host] = value
+            elif what == "waiting":
+                self._waiting += int(value)
+            elif what == "partition":
+                self._side = {
+                    name: _SIDES[min(number, len(_SIDES) - 1)]
+                    for number, group in enumerate(value.split("|") if value else ())
+                    for name in group.split()
+                }
             else:
-                self.add_repeated(event.at, event.source, f"heartbeats of term {term}")
+                held = self._cut_off if what == "disconnected" else self._paused
+                (held.add if value else held.discard)(host)
 
-    def _delivered(self, at: int, message: int) -> None:
-        sent = self._sent.get(message)
-        if sent is None:
-            return
-        event, body = sent
-        if not is_clerk(event.target) and body is not None and type(body.fields.get("term")) is int:
-            self.lane(event.target).saw(body.term)
-        if event.reply_to:
-            self._sent.pop(message, None)
-            self._sent.pop(event.reply_to, None)
+    def of(self, server: str) -> str:
+        """Role, term and whether it is cut off, e.g. L7x."""
+        role = self._roles.get(server, "")
+        if role == "-":
+            return role
+        mark = "x" if server in self._cut_off else "z" if server in self._paused else self._side.get(server, "")
+        return f"{role}{mark}" if role else " "
 
-    def _dropped(self, at: int, message: int, reason: str) -> None:
-        event, body = self._sent.pop(message, (None, None))
-        if event is None or body is None:
-            return
-        if event.method == "Raft.request_vote":
-            term = body.fields.get("term")
-            if event.reply_to:
-                self.add(at, event.source, f"its vote for {event.target} is lost: {reason}")
-            else:
-                self.add_repeated(at, event.source, f"vote requests of term {term} are lost: {reason}")
+    @property
+    def waiting(self) -> str:
+        """How many operations clients wait for."""
+        return f"{self._waiting}…" if self._waiting else ""
 
-    def _applied(self, at: int, host: str, payload: bytes) -> None:
-        body = message_body(payload)
-        if body is not None and body.fields.get("command_valid"):
-            self.add(at, host, f"applies {body.fields.get('command_index')}: {_short(str(body.fields.get('command')))}")
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _MOST_PRINTED else text[: _MOST_PRINTED - 1] + "…"
+    def brackets(self, count: int, order: int) -> str:
+        """The brackets of the faults of the whole network at event `order`."""
+        slots = [" "] * count
+        busy: list[int] = [0] * count
+        for band in self.network_bands:
+            if band.order > order:
+                break
+            slot = next((number for number in range(count) if busy[number] < band.order), None)
+            if slot is None:
+                continue
+            busy[slot] = 1 << 62 if band.end_order is None else band.end_order
+            if busy[slot] >= order:
+                slots[slot] = "┏" if band.order == order else "┗" if busy[slot] == order else "┃"
+        return "".join(slots)
 
 
-def rows_of(events: Iterable[Any]) -> tuple[list[str], list[Row]]:
-    """The lanes, one a server, and all rows of a run."""
-    reader = _Reader()
-    for event in events:
-        reader.read(event)
-    lanes = sorted(reader.lanes, key=lambda name: (len(name), name))
-    return lanes, reader.rows
+def _changes(reading: Reading) -> Iterator[tuple[int, str, str, str]]:
+    """(order, what, host, new value)"""
+    for span in reading.roles:
+        yield span.order, "role", span.lane, "-" if span.role == "-" else f"{span.role}{span.term}"
+    for call in reading.calls:
+        if is_clerk(call.host):
+            yield call.order, "waiting", call.host, "1"
+            if call.end is not None:
+                yield call.end_order, "waiting", call.host, "-1"
+    for band in reading.bands:
+        if band.kind in ("disconnected", "paused"):
+            for value, order in (("1", band.order), ("", band.end_order)):
+                if order is not None:
+                    yield order, band.kind, band.hosts[0], value
+        elif band.kind == "partition":
+            yield band.order, "partition", "", band.detail
+            if band.end_order is not None:
+                yield band.end_order, "partition", "", ""
 
 
-def render(events: Iterable[Any], *, last: int = 24) -> Table:
-    """The last `last` rows as a rich table."""
-    lanes, rows = rows_of(events)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
-    table.add_column("time", justify="right", no_wrap=True, style="dim", min_width=7)
-    for lane in lanes:
-        table.add_column(lane, no_wrap=True, min_width=3)
-    table.add_column("what happens", overflow="fold")
-    hidden = max(0, len(rows) - last)
-    if hidden:
-        table.add_row("", *[""] * len(lanes), Text(f"… {hidden} earlier rows", style="dim"))
-    for row in rows[hidden:]:
-        table.add_row(f"{row.at / 1e9:.4f}", *(_state(row, lane) for lane in lanes), _phrase(row))
-    return table
-
-
-def _state(row: Row, lane: str) -> Text:
-    state = row.state.get(lane, "")
-    style = _ROLE_STYLE.get(state[:1], "")
-    return Text(state, style=f"bold reverse {style}" if lane == row.actor else style)
-
-
-def _phrase(row: Row) -> Text:
-    text = "; ".join(row.phrases) + (f" (×{row.times})" if row.times > 1 else "")
-    if not row.actor:
-        return Text(f"== {text}", style="bold magenta")
-    actor = f"clerk {row.actor[1:]}" if is_clerk(row.actor) else row.actor
-    return Text.assemble((f"{actor} ", "bold"), text)
+def _most_at_once(bands: Sequence[Band]) -> int:
+    ends = [(band.order, 1) for band in bands]
+    ends += [(band.end_order + 1, -1) for band in bands if band.end_order is not None]
+    most = now = 0
+    for _, change in sorted(ends):
+        now += change
+        most = max(most, now)
+    return most

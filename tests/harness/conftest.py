@@ -15,6 +15,7 @@ from tester.cluster import Cluster
 from tester.run import Options, Run
 
 SNIPPET = "tests.harness.programs.snippet"
+ROOT = Path(__file__).parents[2]
 PROGRAMS = {SNIPPET: Path(__file__).parent / "programs" / "snippet.py"}
 
 HEADER = """\
@@ -94,3 +95,18 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     yield build
     for run in runs:
         run.close()
+
+
+@pytest.fixture
+def run_pytest(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pytest.RunResult]:
+    """Runs pytest in a process and a folder of its own, on part 2A or on `tests`; None: `arguments` name them."""
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS"):
+        monkeypatch.delenv(name, raising=False)
+    fixed = ("-p", "no:cacheprovider", "--keep-no-failures", "--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml"))
+
+    def run(
+        *arguments: str, tests: str | None = str(ROOT / "tests" / "labs" / "test_2a_election.py")
+    ) -> pytest.RunResult:
+        return pytester.runpytest_subprocess(*fixed, *([] if tests is None else [tests]), *arguments)
+
+    return run

@@ -147,7 +147,7 @@ def test_a_handler_that_returns_the_wrong_type_is_named(lab, world):
 
 def test_a_server_that_prints_without_end_is_stopped(lab, world):
     error = error_of(lab, world, BASE + '    def go(self):\n        while True: print("x" * 1000)\n')
-    assert "server 0: it printed more than 1048576 bytes" in str(error)
+    assert "server 0: it printed and annotated more than 1048576 bytes" in str(error)
     assert line_of(BASE + "    def go(self):\n        while True: print()", "while True") in str(error)
 
 

@@ -212,6 +212,35 @@ PLACES = {
                 print(1)
                 break  # step
     """,
+    "intervals": """
+        def f(self, xs):
+            with annotate("a", f"{self.x} {[x for x in xs]}") as noted:
+                noted.end()
+                self.x = 1  # step
+            self.waiting = annotate("a", f"{self.x} {[x for x in xs]}")
+            self.waiting.end()
+            other: Annotation = annotate("a", self.x)
+            other.end()
+            self.waiting.end(1)  # step
+            self.nobody.end()  # step
+            self.waiting.x = 1  # step
+            self.xs[0] = annotate("a", "b")  # step
+            with self.mu, annotate("a", "b"):  # step
+                pass
+            for x in xs:
+                with annotate("a", "b"):
+                    self.waiting.end()
+                    with annotate("a", "b"):
+                        print(x)
+                        y = x  # step
+                    z = x
+            while xs:
+                with annotate("a", "b"):  # step
+                    print(self.x)
+            for x in xs:
+                with annotate("a", "b"):
+                    self.x += x  # step split
+    """,
     "docstrings": '''
         def f(self):
             """A docstring with self.x in it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import msgspec
@@ -12,7 +13,10 @@ from hypothesis import strategies as st
 
 from labrpc import journal as journal_module
 from labrpc.journal import (
+    UNHASHED,
+    VERSION,
     Annotated,
+    AnnotationEnded,
     Applied,
     Booted,
     Controlled,
@@ -45,20 +49,25 @@ EVENTS = [
     Returned(9, "0", 1, b"result"),
     Faulted(10, "cut", "0->1"),
     Printed(11, "0", "main", "a line, café"),
-    Annotated(12, "0", "vote", "for 1"),
+    Annotated(12, "0", "vote", "for 1", 1, True),
+    AnnotationEnded(12, "0", 1),
     Reported(13, "", "died", "a thread died", "raft/raft.py:1", "Traceback"),
     Stopped(14, "0", 1, "crash"),
 ]
 """One of each kind."""
 
-UNHASHED = (Printed, Annotated, Reported)
 HASHED = [event for event in EVENTS if not isinstance(event, UNHASHED)]
 
 SPILLS = [0, 1, 50, 64 << 20]
 
 
 def strategy_of(kind: Any) -> Any:
-    by_type = {int: st.integers(-(2**63), 2**63 - 1), str: st.text(max_size=5), bytes: st.binary(max_size=40)}
+    by_type = {
+        int: st.integers(-(2**63), 2**63 - 1),
+        str: st.text(max_size=5),
+        bytes: st.binary(max_size=40),
+        bool: st.booleans(),
+    }
     hints = {field.name: field.type for field in msgspec.structs.fields(kind)}
     return st.builds(kind, **{name: by_type[hint] for name, hint in hints.items()})
 
@@ -85,6 +94,11 @@ def written(journal: Journal) -> bytes:
     return file.getvalue()
 
 
+def unended(journal: Journal) -> bytes:
+    """As `written`, but the mark of the end is not there yet."""
+    return written(journal)[:-4]
+
+
 def framed(data: bytes) -> bytes:
     return len(data).to_bytes(4, "big") + data
 
@@ -94,7 +108,8 @@ def framed(data: bytes) -> bytes:
 
 def test_the_examples_are_of_every_kind() -> None:
     assert set(kinds) == set(Event.__args__)
-    assert set(kinds) == {getattr(journal_module, name) for name in journal_module.__all__} - {Event, Journal}
+    public = {getattr(journal_module, name) for name in journal_module.__all__}
+    assert set(kinds) == public - {Event, Journal, UNHASHED, VERSION}
 
 
 @given(st.lists(events, max_size=20), st.sampled_from(SPILLS))
@@ -224,7 +239,8 @@ FIELDS = [
 @pytest.mark.parametrize(("n", "field"), FIELDS)
 def test_the_hash_depends_on_every_field_of_a_hashed_event(n: int, field: str) -> None:
     value = getattr(EVENTS[n], field)
-    changed = msgspec.structs.replace(EVENTS[n], **{field: value + {int: 1, str: "x", bytes: b"x"}[type(value)]})
+    more: Any = {int: 1, str: "x", bytes: b"x", bool: 1}[type(value)]
+    changed = msgspec.structs.replace(EVENTS[n], **{field: value + more})
     same = filled([*EVENTS[:n], changed, *EVENTS[n + 1 :]]).digest() == filled(EVENTS).digest()
     assert same == isinstance(EVENTS[n], UNHASHED)
 
@@ -258,21 +274,62 @@ def test_what_is_written_is_read_back(contents: list[Any], spill_bytes: int) -> 
 
 def test_a_file_that_is_cut_short_is_an_error_that_says_where() -> None:
     data = written(filled(EVENTS[:3]))
-    ends = {len(written(filled(EVENTS[:n]))): n for n in range(4)}
+    ends = [len(unended(filled(EVENTS[:n]))) for n in range(1, 4)]
     for size in range(len(data)):
-        if size in ends:
-            assert list(Journal.read(io.BytesIO(data[:size]))) == EVENTS[: ends[size]]
-            continue
-        whole = sum(end <= size for end in ends) - 1
+        whole = sum(end <= size for end in ends)
         with pytest.raises(ValueError, match=f"the journal is cut short after {whole} events"):
             Journal.read(io.BytesIO(data[:size]))
+
+
+def test_what_is_whole_of_a_file_that_is_cut_short_can_be_had() -> None:
+    data = written(filled(EVENTS[:3]))
+    ends = [len(unended(filled(EVENTS[:n]))) for n in range(1, 4)]
+    for size in range(len(data)):
+        journal = Journal.read(io.BytesIO(data[:size]), partial=True)
+        assert list(journal) == EVENTS[: sum(end <= size for end in ends)]
+        assert journal.cut_short
+    whole = Journal.read(io.BytesIO(data), partial=True)
+    assert (list(whole), whole.cut_short) == (EVENTS[:3], False)
+
+
+def test_the_file_names_its_format_and_version() -> None:
+    assert written(filled([])) == b"raftlab-journal 1\n\0\0\0\0"
+    assert VERSION == 1
+
+
+@pytest.mark.parametrize("partial", [False, True])
+@pytest.mark.parametrize("version", [2, 10, 999])
+def test_a_newer_journal_is_refused(version: int, partial: bool) -> None:
+    newer = b"raftlab-journal %d\n" % version + framed(b"what nobody knows yet")
+    with pytest.raises(ValueError, match=f"of version {version}; this raftlab reads up to version 1: update it"):
+        Journal.read(io.BytesIO(newer), partial=partial)
+
+
+@pytest.mark.parametrize("partial", [False, True])
+@pytest.mark.parametrize(
+    "data",
+    [b"no journal at all\n", b"\0\0\0\0", b"raftlab-journal 0\n", b"raftlab-journal one\n", b"raftlab-journals",
+     b'{"format": "raftlab-journal", "version": 1}\n', b"\n"],
+)  # fmt: skip
+def test_another_file_is_no_journal(data: bytes, partial: bool) -> None:
+    with pytest.raises(ValueError, match="no journal: it begins with"):
+        Journal.read(io.BytesIO(data), partial=partial)
+
+
+def test_what_follows_the_end_is_an_error() -> None:
+    with pytest.raises(ValueError, match="the journal ends after 2 events, but its file goes on"):
+        Journal.read(io.BytesIO(written(filled(EVENTS[:2])) + b"\n"))
+
+
+def test_a_damaged_journal_is_no_partial_one() -> None:
+    with pytest.raises(ValueError, match="no journal event after 2 events"):
+        Journal.read(io.BytesIO(unended(filled(EVENTS[:2])) + framed(b"text")), partial=True)
 
 
 @pytest.mark.parametrize(
     "garbage",
     [
-        b"no journal at all\n",
-        b"\x00\x00\x00\x00",
+        b"no frame at all\n",
         b"\x00",
         framed(b"text"),
         framed(b"\xc0"),
@@ -285,13 +342,13 @@ def test_a_file_that_is_cut_short_is_an_error_that_says_where() -> None:
         framed(msgspec.msgpack.encode(["Dropped", 1, 1, "x"]) + b"\xc0"),
     ],
     ids=[
-        "text", "empty-event", "one-byte", "text-event", "none", "too-few-fields", "wrong-type", "no-instant",
+        "text", "one-byte", "text-event", "none", "too-few-fields", "wrong-type", "no-instant",
         "unknown-kind", "no-array", "no-utf-8", "too-long",
     ],
 )  # fmt: skip
 def test_garbage_is_an_error_that_says_where(garbage: bytes) -> None:
     for before in (0, 2):
-        data = written(filled(EVENTS[:before])) + garbage
+        data = unended(filled(EVENTS[:before])) + garbage
         with pytest.raises(ValueError, match=f"after {before} events") as caught:
             Journal.read(io.BytesIO(data))
         assert type(caught.value) is ValueError
@@ -300,7 +357,7 @@ def test_garbage_is_an_error_that_says_where(garbage: bytes) -> None:
 @given(st.binary(max_size=60), st.integers(0, 2))
 @settings(CALM)
 def test_any_other_bytes_give_a_journal_or_a_value_error(garbage: bytes, before: int) -> None:
-    data = written(filled(EVENTS[:before])) + garbage
+    data = unended(filled(EVENTS[:before])) + garbage
     try:
         journal = Journal.read(io.BytesIO(data))
     except ValueError:
@@ -316,4 +373,4 @@ def test_a_flipped_bit_gives_a_journal_or_a_value_error(place: int, bit: int) ->
     try:
         Journal.read(io.BytesIO(data))
     except ValueError as error:
-        assert "after" in str(error)  # noqa: PT017
+        assert re.search("after|no journal|of version", str(error))  # noqa: PT017

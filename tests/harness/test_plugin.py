@@ -19,27 +19,6 @@ ROOT = Path(__file__).parents[2]
 LABS = ROOT / "tests" / "labs" / "test_2a_election.py"
 
 
-@pytest.fixture
-def run_pytest(pytester: pytest.Pytester, monkeypatch):
-    """Runs pytest on part 2A in a process of its own, as from a shell in the project's folder."""
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS"):
-        monkeypatch.delenv(name, raising=False)
-
-    def run(*arguments: str, tests: str = str(LABS)) -> pytest.RunResult:
-        command = (
-            "-p",
-            "no:cacheprovider",
-            "--keep-no-failures",
-            "--rootdir",
-            str(ROOT),
-            "-c",
-            str(ROOT / "pyproject.toml"),
-        )
-        return pytester.runpytest_subprocess(tests, *command, *arguments)
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def double_vote(tmp_path_factory) -> Path:
     """A solution whose servers vote twice in a term."""

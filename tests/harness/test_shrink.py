@@ -355,27 +355,6 @@ def test_a_malformed_file_is_refused_and_what_is_wrong_is_said(tmp_path, content
 # ------------------------------------------------------------------ as a student meets it
 
 
-@pytest.fixture
-def run_pytest(pytester: pytest.Pytester, monkeypatch):
-    """Runs pytest in a process of its own, and in a folder of its own."""
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS"):
-        monkeypatch.delenv(name, raising=False)
-
-    def run(*arguments: str) -> pytest.RunResult:
-        command = (
-            "-p",
-            "no:cacheprovider",
-            "--keep-no-failures",
-            "--rootdir",
-            str(ROOT),
-            "-c",
-            str(ROOT / "pyproject.toml"),
-        )
-        return pytester.runpytest_subprocess(*command, *arguments)
-
-    return run
-
-
 def planted(name: str, folder: Path) -> Path:
     return mutants.load(ROOT / "tests" / "mutants" / f"{name}.toml").plant(ROOT, folder / name)
 
@@ -390,8 +369,10 @@ def planted(name: str, folder: Path) -> Path:
 )
 def test_a_failing_run_gets_small_and_replays(run_pytest, tmp_path, pytester, mutant, test, seed, most, times):
     solution = planted(mutant, tmp_path)
-    command = [str(LABS / test), "--seed", seed, "--solution", str(solution), "--stalls", "on"]
-    found = [run_pytest(*command, "--shrink", "--shrink-budget", "300runs") for _ in range(times)]
+    command = ["--seed", seed, "--solution", str(solution), "--stalls", "on"]
+    found = [
+        run_pytest(*command, "--shrink", "--shrink-budget", "300runs", tests=str(LABS / test)) for _ in range(times)
+    ]
     texts = [result.stdout.str() for result in found]
     assert {result.ret for result in found} == {1}
     hashes = [re.search(r"hash (\w+)", text)[1] for text in texts]
@@ -407,7 +388,7 @@ def test_a_failing_run_gets_small_and_replays(run_pytest, tmp_path, pytester, mu
     replay = shlex.split(re.search(r"replay  pytest (.+)", texts[0])[1])
     assert "--solution" in replay
     assert replay[-2:] == ["--shrunk", f".raftlab/shrunk/{name}-{seed}.json"]
-    again = run_pytest(*replay).stdout.str()
+    again = run_pytest(*replay, tests=None).stdout.str()
     assert re.search(r"hash (\w+)", again)[1] == hashes[0]
     verdict = texts[0].partition("___\n")[2].partition("\n")[0]
     assert verdict in again
@@ -424,7 +405,7 @@ def test_a_test_s_own_claim_is_not_shrunk_into_one_that_a_correct_raft_breaks(ru
         "    cluster.sleep(1)\n"
         "    assert cluster.applied_by(1) == 0, 'applied'\n"
     )
-    result = run_pytest(str(tmp_path / "test_claim.py"), "--seed", "1", "--shrink")
+    result = run_pytest("--seed", "1", "--shrink", tests=str(tmp_path / "test_claim.py"))
     assert re.search(r"1 fault and 1 command of \d+ remain:", result.stdout.str())
 
 
@@ -440,14 +421,14 @@ def test_a_test_s_own_claim_is_not_shrunk_into_one_that_a_correct_raft_breaks(ru
 )
 def test_bad_options_are_refused_in_one_line(run_pytest, pytester, arguments, expected):
     (pytester.path / "GOOD").write_text(json.dumps(GOOD))
-    result = run_pytest(str(LABS / "test_2a_election.py"), *arguments)
+    result = run_pytest(*arguments)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert expected in result.stderr.str()
 
 
 def test_a_shrunk_run_is_of_one_test(run_pytest, pytester):
     (pytester.path / "GOOD").write_text(json.dumps(GOOD))
-    result = run_pytest(str(LABS / "test_2a_election.py"), "--shrunk", "GOOD", "-k", "re_election")
+    result = run_pytest("--shrunk", "GOOD", "-k", "re_election")
     assert "--shrunk GOOD is a run of t, not of test_re_election" in result.stdout.str()
 
 

@@ -19,6 +19,7 @@ import pytest
 from labrpc.codec import EnumRecord, Record, encode
 from labrpc.journal import (
     Annotated,
+    AnnotationEnded,
     Applied,
     Booted,
     Controlled,
@@ -279,6 +280,32 @@ def test_everything_else_that_happened_is_in_it():
         ("partition", [], [[0, 1], [2, 3]]),
         ("disconnected", [1], []),
     ]
+
+
+def lasting() -> list[Any]:
+    """Server 2 is elected, waits in two places at once, and crashes in one of them; server 0 waits to the end."""
+    return [
+        *journal()[:-2],
+        Annotated(201 * MS, "2", "commit", "index 1", 2, True),
+        Annotated(202 * MS, "2", "commit", "index 2", 3, False),
+        Annotated(203 * MS, "1", "hold", "the lock", 1, True),
+        AnnotationEnded(206 * MS, "2", 2),
+        AnnotationEnded(222 * MS, "2", 3),
+        Annotated(223 * MS, "2", "commit", "index 3", 4, True),
+        Stopped(230 * MS, "2", 1, "crash"),
+        *journal()[-2:],
+    ]
+
+
+def test_intervals_are_in_it_with_their_ends_and_what_ended_them():
+    data = data_of(page_html(read(lasting()), title="a run"))
+    columns = data["intervals"]
+    assert list(itertools.accumulate(columns["start"])) == [at * MS for at in (201, 202, 203, 223)]
+    assert columns["took"] == [at * MS for at in (5, 20, 47, 7)]
+    assert host_names(data, columns["host"]) == ["2", "2", "1", "2"]
+    assert texts_of(data, columns["topic"]) == ["commit", "commit", "hold", "commit"]
+    assert texts_of(data, columns["text"]) == ["index 1", "index 2", "the lock", "index 3"]
+    assert columns["by"] == ["code", "code", "run", "crash"]
 
 
 def test_a_failed_runs_verdict_is_at_its_end_unless_it_is_said_where():
@@ -581,6 +608,48 @@ def test_filters_and_lanes_hide(show):
     page.keyboard.press("Escape")
     assert picture(page) != with_lane
     assert " 0 messages" in page.locator("#in-view").inner_text()
+
+
+@IN_LIGHT_AND_DARK
+def test_intervals_are_bars_that_say_how_long_they_were(show):
+    page = show(read(lasting()), "#t=0.25&from=0.19&to=0.25")
+    first = hover(page, "¶ index 1").replace("\t", "\n")
+    for text in ("server 2", "tag\ncommit", "lasted\n5 ms", "from\n0.201000000 s", "to\n0.206000000 s"):
+        assert text in first
+    assert "lasted\n7 ms, to the crash" in hover(page, "¶ index 3").replace("\t", "\n")
+    assert "lasted\n47 ms, to the end of the run" in hover(page, "¶ the lock").replace("\t", "\n")
+    rows = [page.evaluate(HOVER, f"¶ index {index}")[1] for index in (1, 2)]
+    assert rows[0] < rows[1]  # they overlap in time: one below the other
+
+
+def test_intervals_are_found_filtered_stepped_to_and_listed(show):
+    page = show(read(lasting()), "#t=0.2&server=2")
+    page.locator("#search").fill("INDEX 2")
+    assert page.locator("#hits").inner_text() == "1 hit"
+    page.keyboard.press("Enter")
+    settle(page)
+    assert page.locator("#cursor-time").inner_text() == "0.202000000 s"
+    assert "index 2" in page.locator("#tip").inner_text()
+    assert page.locator("#printed li span").last.inner_text() == "[commit] index 2 (20 ms)"
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    texts = []
+    for _ in range(3):
+        page.keyboard.press("n")
+        settle(page)
+        texts.append(page.locator("#events .here span").inner_text())
+    assert texts == ["¶ begins commit: index 2", "¶ begins hold: the lock", "¶ ends, after 5 ms, commit: index 1"]
+    with_bars = picture(page)
+    page.locator("[data-filter=annotate]").click()
+    assert picture(page) != with_bars
+    assert page.evaluate(HOVER, "¶ index") is None
+
+
+def test_more_intervals_at_once_than_rows_are_still_reached(show):
+    events = [Annotated(n * MS, "0", "many", f"number {n}", n + 1, True) for n in range(10)]
+    page = show(read([Booted(0, "0", 1, 0, 0), *events, Stopped(90 * MS, "0", 1, "crash")]))
+    for n in (0, 3, 9):
+        assert "to the crash" in hover(page, f"¶ number {n}")
 
 
 def test_keys_step_through_the_events_of_the_chosen_lane(show):

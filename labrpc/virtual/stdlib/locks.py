@@ -69,6 +69,10 @@ class _OwnedLock(NumberedObject):
         thread = host.current
         if thread is None:
             raise RuntimeError(f"{self!r} is held, and code outside the host's threads cannot wait for it")
+        if host.stopped:
+            raise RuntimeError(
+                f"{self!r} is held by thread {diagnosis.thread_name(self.owner)}, and the world is stopped"
+            )
         waits_for: Any = self
         if deadline is None:
             thread.waits_for = self  # for the report

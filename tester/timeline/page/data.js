@@ -93,6 +93,15 @@ const notes = {
 };
 const NOTE_KINDS = data.note_kinds;
 
+const intervals = (() => {
+  const start = times(data.intervals.start);
+  return {
+    count: start.length, start, end: start.map((time, i) => time + data.intervals.took[i]),
+    host: Int32Array.from(data.intervals.host), text: data.intervals.text, topic: data.intervals.topic,
+    by: data.intervals.by,
+  };
+})();
+
 const calls = {
   count: data.calls.start.length,
   start: times(data.calls.start),

@@ -51,6 +51,7 @@ function drawChart() {
     drawProgress(c, lane, scale);
     drawRoles(c, lane);
   }
+  for (const lane of visible) if (lane.host >= 0) drawIntervals(c, lane);
   for (const lane of visible) if (lane.host >= 0 && !isServer(lane.host)) drawOperations(c, lane);
   drawMessages(c);
   for (const lane of visible) {

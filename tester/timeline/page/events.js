@@ -1,8 +1,9 @@
 // Everything that happens, in one order, for stepping, for the list at the cursor, and for searching.
 
-const [SENT, ARRIVAL, LOSS, ROLE_BEGINS, NOTE, CALLED, RETURNED, BAND_BEGINS, BAND_ENDS] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+const [SENT, ARRIVAL, LOSS, ROLE_BEGINS, NOTE, CALLED, RETURNED, BAND_BEGINS, BAND_ENDS, INTERVAL_BEGINS, INTERVAL_ENDS]
+  = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
 /** At one time, what comes from outside is before what it makes a server do. */
-const RANKS = [5, 1, 6, 3, 4, 0, 7, 0, 0];
+const RANKS = [5, 1, 6, 3, 4, 0, 7, 0, 0, 4, 4];
 
 const events = (() => {
   const at = [];
@@ -21,6 +22,10 @@ const events = (() => {
     if (messages.state[i] === LOST) add(messages.end[i], LOSS, i, messages.from[i]);
   }
   for (let i = 0; i < notes.count; i++) add(notes.at[i], NOTE, i, notes.host[i]);
+  for (let i = 0; i < intervals.count; i++) {
+    add(intervals.start[i], INTERVAL_BEGINS, i, intervals.host[i]);
+    add(intervals.end[i], INTERVAL_ENDS, i, intervals.host[i]);
+  }
   for (let i = 0; i < calls.count; i++) {
     add(calls.start[i], CALLED, i, calls.host[i]);
     if (calls.end[i] !== Infinity && !isServer(calls.host[i])) add(calls.end[i], RETURNED, i, calls.host[i]);
@@ -50,6 +55,7 @@ function thingOf(event) {
   const host = events.host[event];
   switch (events.type[event]) {
     case NOTE: return { type: "note", row, host };
+    case INTERVAL_BEGINS: case INTERVAL_ENDS: return { type: "interval", row, host };
     case CALLED: case RETURNED: return { type: "call", row, host };
     case BAND_BEGINS: case BAND_ENDS: return { type: "band", row, host };
     case ROLE_BEGINS: return { type: "role", row, host };
@@ -62,6 +68,7 @@ function eventShown(event) {
   switch (events.type[event]) {
     case SENT: case ARRIVAL: case LOSS: return messageShown(events.row[event]);
     case NOTE: return noteShown(events.row[event]) && !hiddenHosts.has(host);
+    case INTERVAL_BEGINS: case INTERVAL_ENDS: return shown.annotate && !hiddenHosts.has(host);
     case CALLED: case RETURNED: return !hiddenHosts.has(host) && (shown.call || !isServer(host));
     default: return !hiddenHosts.has(host);
   }
@@ -81,6 +88,8 @@ function eventText(event) {
       return `${all.role[row]}  ${ROLES[all.role[row]].word} of term ${all.term[row]}`;
     }
     case NOTE: return `${SIGNS[NOTE_KINDS[notes.kind[row]]][0]} ${texts[notes.text[row]]}`;
+    case INTERVAL_BEGINS: return `¶ begins ${intervalText(row)}`;
+    case INTERVAL_ENDS: return `¶ ends, after ${intervalLength(row)}, ${intervalText(row)}`;
     case CALLED: return isServer(calls.host[row]) ? `▸ ${callText(row)}` : `▸ ${texts[calls.text[row]]}`;
     case RETURNED: return `◂ ${callText(row)}`;
     case BAND_BEGINS: return `begins: ${bandText(bands[row])}`;
@@ -103,7 +112,8 @@ function goTo(event) {
   view.cursor = events.at[event];
   view.kept = thing;
   view.hovered = null;
-  const length = thing.type === "message" ? messages.end[thing.row] - messages.sent[thing.row] : 0;
+  const span = { message: [messages.sent, messages.end], interval: [intervals.start, intervals.end] }[thing.type];
+  const length = span ? span[1][thing.row] - span[0][thing.row] : 0;
   reveal(view.cursor, events.host[event], length);
   showPanel();
   requestAnimationFrame(() => requestAnimationFrame(() => view.event === event && showKept())); // after it is drawn

@@ -6,7 +6,7 @@ function readColours() {
   const names = ["page", "lane", "line", "text", "soft", "bad", "bad-fill", "bad-text", "good", "placed", "placed-edge",
     "placed-text", "path", "f", "f-text", "c", "c-text", "l", "l-edge", "l-text", "down", "down-text", "vote", "append",
     "heartbeat", "snapshot", "client", "other", "fault", "fault-fill", "last-line", "commit-line", "applied-fill",
-    "cursor", "hit", "rest", "rest-edge", "rest-text", "panel"];
+    "cursor", "hit", "rest", "rest-edge", "rest-text", "panel", "interval", "interval-edge", "interval-text"];
   colours = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
 }
 
@@ -140,7 +140,7 @@ function scaleOfIndices() {
 }
 
 function progressRoom(lane) {
-  const top = laneTop(lane) + 3 + ROLE + MARKS + 2;
+  const top = laneTop(lane) + 3 + ROLE + MARKS + intervalRoom(lane.host) + 2;
   const bottom = laneTop(lane) + lane.height - (hostBands[lane.host].length || hasGroups ? FAULTS + 3 : 3);
   return [top, bottom];
 }

@@ -263,6 +263,7 @@ window.addEventListener("hashchange", () => location.hash !== written && followL
 function buildSigns() {
   for (const [sign, , text] of Object.values(SIGNS)) element("signs").append(node("dt", sign), node("dd", text));
   const lines = [["⟶", "a message; dashed: a reply; ✗ at its end: lost"],
+    ["▬", "an annotation that lasts"],
     ["▨", "what is wrong with the network, or with a host's place in it, while it holds"]];
   if (order) lines.push(["•", "an operation takes effect"], ["✗", "the operation that can have no place in any order"]);
   for (const [sign, text] of lines) element("signs").append(node("dt", sign), node("dd", text));

@@ -82,27 +82,39 @@ function eventItems() {
   return items.length > 1 ? items : [node("li", "nothing", "none")];
 }
 
-const noteKind = (note) => NOTE_KINDS[notes.kind[note]];
-const isPrinted = (note) => ["print", "annotate"].includes(noteKind(note));
-const printed = Int32Array.from([...notes.kind.keys()].filter(isPrinted));
-const printedTimes = picked(notes.at, printed);
+/** What servers printed and annotated: when, where, the text, and the thing itself. */
+const printed = [...notes.kind.keys()].filter((note) => ["print", "annotate"].includes(NOTE_KINDS[notes.kind[note]]))
+  .map((row) => ({ type: "note", row, host: notes.host[row] }))
+  .concat([...intervals.text.keys()].map((row) => ({ type: "interval", row, host: intervals.host[row] })))
+  .map((thing) => [timeOf(thing), thing]).sort(([a], [b]) => a - b);
+const printedTimes = Float64Array.from(printed, ([time]) => time);
+
+function timeOf({ type, row }) {
+  return type === "note" ? notes.at[row] : intervals.start[row];
+}
+
+function printedText({ type, row }) {
+  if (type === "interval") {
+    return `[${texts[intervals.topic[row]]}] ${texts[intervals.text[row]]} (${intervalLength(row)})`;
+  }
+  const tag = NOTE_KINDS[notes.kind[row]] === "annotate" && notes.topic[row] ? `[${texts[notes.topic[row]]}] ` : "";
+  return tag + texts[notes.text[row]];
+}
 
 function printedItems() {
   const rows = [];
   for (let nth = lastUpTo(printedTimes, view.cursor); nth >= 0 && rows.length < PRINTED; nth--) {
-    if (view.lane < 0 || notes.host[printed[nth]] === view.lane) rows.push(printed[nth]);
+    if (view.lane < 0 || printed[nth][1].host === view.lane) rows.push(printed[nth]);
   }
   const nothing = printed.length ? "nothing up to here" : "no server printed or annotated anything";
   if (!rows.length) return [node("li", nothing, "none")];
-  return rows.reverse().map((note) => {
+  return rows.reverse().map(([time, thing]) => {
     const item = document.createElement("li");
-    const tag = noteKind(note) === "annotate" && notes.topic[note] ? `[${texts[notes.topic[note]]}] ` : "";
-    item.append(node("time", seconds(notes.at[note], 1000)), node("b", shortName(notes.host[note])));
-    item.append(node("span", tag + texts[notes.text[note]]));
+    item.append(node("time", seconds(time, 1000)), node("b", shortName(thing.host)), node("span", printedText(thing)));
     item.addEventListener("click", () => {
-      view.kept = { type: "note", row: note, host: notes.host[note] };
-      moveCursor(notes.at[note]);
-      reveal(view.cursor, notes.host[note]);
+      view.kept = thing;
+      moveCursor(time);
+      reveal(view.cursor, thing.host);
     });
     return item;
   });

@@ -4,13 +4,15 @@ const FILTERS = [
   ["vote", "votes", "vote"], ["append", "appends", "append"], ["heartbeat", "heartbeats", "heartbeat"],
   ["snapshot", "snapshots", "snapshot"], ["client", "clerks'", "client"], ["other", "others", "other"],
   ["reply", "replies", "soft"], ["lost", "✗ lost", ""],
-  ["apply", "● applies", ""], ["save", "▾ saves", ""], ["print", "» prints", ""], ["call", "▸ calls", ""],
+  ["apply", "● applies", ""], ["save", "▾ saves", ""], ["print", "» prints", ""], ["annotate", "¶ notes", ""],
+  ["call", "▸ calls", ""],
 ];
 const FILTER_TITLES = {
   vote: "RequestVote", append: "AppendEntries with entries", heartbeat: "AppendEntries without entries (key h)",
   snapshot: "InstallSnapshot", client: "messages between clerks and servers", other: "other messages",
   reply: "replies, dashed", lost: "messages that were lost", apply: "what servers hand to their service",
-  save: "what servers hand to their disks", print: "what servers print", call: "the test's calls on servers",
+  save: "what servers hand to their disks", print: "what servers print",
+  annotate: "what servers annotate, instants and intervals", call: "the test's calls on servers",
 };
 
 /** Filters of what the run does not have are left out. */
@@ -20,6 +22,7 @@ function isInRun(filter) {
   if (filter === "lost") return messages.state.includes(LOST);
   if (filter === "reply") return messages.request.some((request) => request >= 0);
   if (filter === "call") return callRows.some((rows, host) => isServer(host) && rows.length);
+  if (filter === "annotate" && intervals.count) return true;
   return NOTE_KINDS.some((name, number) => NOTE_FILTER[name] === filter && notes.kind.includes(number));
 }
 
@@ -111,6 +114,7 @@ function isHit(event, wanted, inText, inBody) {
     case SENT: return inText[messages.label[row]] || inText[messages.method[row]] || inBody[messages.body[row]];
     case LOSS: return inText[messages.lost[row]];
     case NOTE: return inText[notes.text[row]] || (notes.topic[row] && inText[notes.topic[row]]);
+    case INTERVAL_BEGINS: return inText[intervals.text[row]] || inText[intervals.topic[row]];
     case CALLED: return inText[calls.text[row]] || (calls.end[row] !== Infinity && inText[calls.result[row]]);
     case BAND_BEGINS: case ROLE_BEGINS: return eventText(event).toLowerCase().includes(wanted);
     default: return false;

@@ -1,11 +1,13 @@
 // What is under the pointer, and what is said of it.
 
-/** { type, row, host }, or null: notes first, then messages, operations, faults, roles. */
+/** { type, row, host }, or null: notes first, then intervals, messages, operations, faults, roles. */
 function thingAt(px, py) {
   if (px < GUTTER || py < AXIS) return null;
   const lane = lanes.find((each) => py >= laneTop(each) && py < laneTop(each) + each.height);
   const note = lane ? noteAt(lane, px, py) : -1;
   if (note >= 0) return { type: "note", row: note, host: notes.host[note] };
+  const interval = lane ? intervalAt(lane, px, py) : -1;
+  if (interval >= 0) return { type: "interval", row: interval, host: lane.host };
   const call = lane && lane.host >= 0 ? callAt(lane, px, py) : -1;
   const message = messageAt(px, py);
   if (call >= 0 && (message < 0 || !isServer(lane.host))) return { type: "call", row: call, host: lane.host };
@@ -143,6 +145,20 @@ function noteParts(note) {
   ];
 }
 
+function intervalParts(interval) {
+  const by = ENDED_BY[intervals.by[interval]];
+  return [
+    node("strong", `¶ ${texts[intervals.text[interval]]}`),
+    list([
+      ["on", hostName(intervals.host[interval])],
+      ["tag", texts[intervals.topic[interval]]],
+      ["lasted", `${intervalLength(interval)}${by ? `, to ${by}` : ""}`],
+      ["from", at(intervals.start[interval])],
+      ["to", at(intervals.end[interval])],
+    ]),
+  ];
+}
+
 function callParts(call) {
   const row = orderRow[call];
   const end = calls.end[call];
@@ -189,6 +205,7 @@ function roleParts(row, host) {
 function partsOf(thing) {
   if (thing.type === "message") return messageParts(thing.row);
   if (thing.type === "note") return noteParts(thing.row);
+  if (thing.type === "interval") return intervalParts(thing.row);
   if (thing.type === "call") return callParts(thing.row);
   if (thing.type === "band") return bandParts(thing.row, thing.host);
   return roleParts(thing.row, thing.host);
@@ -231,6 +248,7 @@ function pointOf(thing) {
     const lane = laneOf[thing.host];
     return [x(calls.start[thing.row]), lane ? laneTop(lane) + lane.height / 2 : AXIS];
   }
+  if (thing.type === "interval") return [x(intervals.start[thing.row]), intervalY(thing.row) ?? AXIS];
   if (thing.type === "note") return [x(notes.at[thing.row]), noteY(thing.row) ?? AXIS];
   return [x(view.cursor), AXIS + 10];
 }

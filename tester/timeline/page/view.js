@@ -24,7 +24,7 @@ const view = {
   cursor: 0, // ns
   event: -1, // the event that the cursor stands on, of those in events.js
   lane: -1, // the host chosen
-  hovered: null, // what is under the pointer: { type: "message", "note", "call", "role" or "band", row, host }
+  hovered: null, // what is under the pointer: { type: "message", "note", "call", "interval", "role" or "band", row, host }
   kept: null, // what was clicked on, stepped to or found
   box: null, // px, while one is drawn: [from, to]
 };
@@ -33,11 +33,11 @@ const view = {
 
 const shown = {
   vote: true, append: true, heartbeat: true, snapshot: true, client: true, other: true, reply: true, lost: true,
-  save: false, apply: true, print: true, call: true,
+  save: false, apply: true, print: true, annotate: true, call: true,
 };
 const hiddenHosts = new Set();
 
-const NOTE_FILTER = { save: "save", saved: "save", apply: "apply", print: "print" };
+const NOTE_FILTER = { save: "save", saved: "save", apply: "apply", print: "print", annotate: "annotate" };
 const noteShown = (note) => shown[NOTE_FILTER[NOTE_KINDS[notes.kind[note]]]] ?? true;
 
 function messageShown(message) {
@@ -88,7 +88,8 @@ function layOut() {
   const networkHeight = rows ? rows * BAND + 6 : 0;
   const servers = hosts.map((_, host) => host).filter((host) => isServer(host) && !hiddenHosts.has(host));
   const clerks = hosts.map((_, host) => host).filter((host) => !isServer(host) && !hiddenHosts.has(host));
-  const room = height - AXIS - networkHeight - clerks.length * CLERK;
+  const ofIntervals = [...servers, ...clerks].reduce((sum, host) => sum + intervalRoom(host), 0);
+  const room = height - AXIS - networkHeight - clerks.length * CLERK - ofIntervals;
   const each = Math.min(Math.max(Math.floor(room / Math.max(1, servers.length)), SERVER_LEAST), SERVER_MOST);
   let top = 0;
   const add = (host, high) => {
@@ -98,8 +99,8 @@ function layOut() {
     top += high;
   };
   if (networkHeight) add(-1, networkHeight);
-  for (const host of servers) add(host, each);
-  for (const host of clerks) add(host, CLERK);
+  for (const host of servers) add(host, each + intervalRoom(host));
+  for (const host of clerks) add(host, CLERK + intervalRoom(host));
   lanesHeight = top;
 }
 

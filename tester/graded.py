@@ -1,0 +1,80 @@
+"""A graded test without pytest: called on a run, as often as wanted.
+
+    graded_test("test_many_elections").attempt(Run(seed=2))     what it raised, None if it passed
+
+The tests are looked for in tests/labs beside the reference, so this needs a checkout of the project.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labrpc.errors import HarnessError
+from tester.cluster import Cluster
+from tester.find_test import find_test
+from tester.raft_cluster import RaftCluster
+from tester.run import Run, reference_root
+from tester.service_cluster import KVCluster, ReplicatedKVCluster, RSMCluster
+
+__all__ = ["CLUSTERS", "GradedTest", "graded_test"]
+
+CLUSTERS: dict[str, type[Cluster]] = {
+    "raft_cluster": RaftCluster,
+    "kv_cluster": KVCluster,
+    "rsm_cluster": RSMCluster,
+    "replicated_kv_cluster": ReplicatedKVCluster,
+}
+"""What a graded test names as its argument, and gets a builder of."""
+
+
+@dataclass(frozen=True)
+class GradedTest:
+    """One graded test.
+
+    Attributes:
+        name: of its function.
+        file: of that, seen from the project's root.
+    """
+
+    name: str
+    file: str
+    _function: Callable[[Any], None]
+    _cluster: type[Cluster]
+
+    def attempt(self, run: Run) -> Exception | None:
+        """Runs it on `run`; what it raised."""
+        try:
+            self._function(functools.partial(self._cluster, run))
+        except Exception as error:
+            return error
+        return None
+
+
+@functools.cache
+def graded_test(name: str) -> GradedTest:
+    """The graded test of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    path = Path(find_test(name).partition("::")[0]).resolve()
+    function = getattr(_module(path), name)
+    argument = next(iter(inspect.signature(function).parameters))
+    file = path.relative_to(reference_root().resolve()).as_posix()
+    return GradedTest(name, file, function, CLUSTERS[argument])
+
+
+@functools.cache
+def _module(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(f"graded_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise HarnessError(f"{path} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
