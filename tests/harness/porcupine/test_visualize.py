@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from importlib import resources
 from typing import Any
 
@@ -25,16 +23,7 @@ from tester.porcupine.models import (
     string_kv_model,
 )
 from tester.porcupine.visualize import visualize, visualize_html
-
-HOSTILE = {
-    "end of script": "</script><script>alert(1)</script>",
-    "comment": "<!-- <script>",
-    "quotes": "\"'`${1}\\",
-    "lines": "a\nb\r\n\u2028\u2029\x00",
-    "lone surrogate": "\ud800",
-    "placeholder": "{{css}}{{js}}{{data}}",
-    "markup": "&lt;<b>bold</b>",
-}
+from tests.harness.pages import HOSTILE, IN_LIGHT_AND_DARK, Page, assert_loads_nothing
 
 
 def write(client: Any, value: Any, call: Any, back: Any, key: Any = None) -> Operation:
@@ -61,32 +50,6 @@ def checked(history: list[Operation], model: Model | None = None) -> Linearizati
     return check_operations_verbose(model or register_model(), history)[1]
 
 
-class Page(HTMLParser):
-    """The scripts of a page, and what it would load."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.scripts: list[tuple[dict[str, str | None], str]] = []
-        self.loads: list[tuple[str, str, str | None]] = []
-        self.tags: list[str] = []
-        self._script: dict[str, str | None] | None = None
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.loads += [(tag, name, value) for name, value in attrs if name in ("src", "href", "srcset", "action")]
-        self._script = dict(attrs) if tag == "script" else None
-
-    def handle_data(self, data: str) -> None:
-        if self._script is not None:
-            self.scripts.append((self._script, data))
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "script":
-            self._script = None
-
-
 def data_of(page: str) -> dict[str, Any]:
     (text,) = [text for attributes, text in Page(page).scripts if attributes.get("id") == "history"]
     return json.loads(text)
@@ -106,10 +69,7 @@ def orders_of(partition: dict[str, Any]) -> Iterator[tuple[list[int], list[int]]
 
 def test_the_page_loads_nothing():
     text = visualize_html(register_model(), checked(STALE))
-    assert Page(text).loads == []
-    for loader in ("http:", "https:", "//cdn", "url(", "@import", "fetch(", "XMLHttpRequest", "WebSocket", "import("):
-        assert loader not in text
-    assert "default-src 'none'" in text
+    assert_loads_nothing(text)
 
 
 @pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE.keys())
@@ -252,46 +212,18 @@ def test_the_parts_of_the_page_are_packaged():
 # -------------------------------------------------------------- in a browser
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """The system's Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if executable is None:
-        pytest.skip("no Chromium is installed: apt-get install chromium")
-    with playwright.sync_playwright() as api:
-        found = api.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
 @pytest.fixture
-def show(browser, tmp_path, request):
-    """Opens the page of a history; at the end nothing may have been complained of, asked for, or loaded."""
-    complaints: list[str] = []
-    requests: list[str] = []
-    opened: list[str] = []
-    page = browser.new_page(viewport={"width": 1200, "height": 700}, color_scheme=getattr(request, "param", "light"))
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
-    page.on("request", lambda asked: requests.append(asked.url))
+def show(open_in_browser, tmp_path):
+    """Opens the page of a history."""
 
     def open_page(info: LinearizationInfo, model: Model | None = None):
         path = tmp_path / "page.html"
         visualize(model or register_model(), info, path, time_unit="ns")
-        opened.append(path.as_uri())
-        page.goto(opened[-1])
+        page = open_in_browser(path)
         page.wait_for_function("document.getElementById('chart').width > 0")
         return page
 
-    yield open_page
-    page.close()
-    assert complaints == []
-    assert requests == opened
-
-
-IN_LIGHT_AND_DARK = pytest.mark.parametrize("show", ["light", "dark"], indirect=True)
+    return open_page
 
 
 def hover(page: Any, text: str) -> str:
