@@ -8,13 +8,16 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OTHER_PYTHONS := 3.12 3.13
 
-.PHONY: help demo test lint labs bench pythons constraints clean
+.PHONY: help demo test lint labs rounds bench gallery mutants pythons constraints clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
 	@echo 'make lint    style and types only'
 	@echo 'make labs    the graded tests on the reference, 20 seeds of each'
+	@echo 'make rounds  the graded tests that crash servers, as processes with disks, 200 times (ROUNDS=n)'
+	@echo 'make mutants which graded tests catch which planted mistakes: docs/mutants.md'
 	@echo 'make bench   how fast it is, as a table'
+	@echo 'make gallery the pages of docs/gallery, from the runs kept there'
 	@echo 'make pythons environments for the other supported Pythons that are found here; make test then uses them'
 	@echo 'make clean   remove what was installed and generated here'
 
@@ -31,6 +34,16 @@ lint: $(READY)
 
 labs: $(READY)
 	$(BIN)/pytest tests/labs --runs 20 -n auto
+
+ROUNDS := 200
+rounds: $(READY)
+	$(BIN)/pytest tests/labs --clock real --servers processes --runs $(ROUNDS) -n 4 -k 'persist or figure8 or churn or crash or recover'
+
+gallery: $(READY)
+	$(BIN)/tester gallery
+
+mutants: $(READY)
+	$(BIN)/tester mutants --out docs/mutants.md
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

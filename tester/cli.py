@@ -12,6 +12,8 @@ from rich.text import Text
 
 from labrpc.errors import HarnessError, UsageError
 from tester import check_history, demo, export, failures, logs, replay_command, shrink_command, timeline_command
+from tester.gallery import command as gallery_command
+from tester.matrix import command as matrix_command
 
 __all__ = ["main"]
 
@@ -300,6 +302,111 @@ def logs_command(
         end=end,
         columns=columns,
         list_topics=topics,
+    )
+    raise typer.Exit(code)
+
+
+@app.command("plant", epilog="Exit codes: 0 planted, 2 a mistake of yours, 3 ours.")
+def plant(
+    name: Annotated[str, typer.Argument(help="The mistake: a file's name in tests/mutants.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="Where to put raft/ and kvraft/ with it in.", show_default=False)],
+) -> None:
+    """Copy the reference, with one mistake planted, into a folder.
+
+    Give the folder to pytest --solution, and see the tests catch it.
+    docs/gallery shows ten of these mistakes at work.
+
+    For example: tester plant double-vote .raftlab/planted/double-vote
+    """
+    raise typer.Exit(gallery_command.plant(Console(highlight=False), name=name, folder=folder))
+
+
+@app.command("gallery", epilog="Exit codes: 0 written, or as they should be; 1 pages differ; 2 a mistake of yours; "
+             "3 ours.")  # fmt: skip
+def gallery(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Mistakes, by their mutants.", show_default="all")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder of the pages and of the kept runs.", show_default="docs/gallery")
+    ] = None,
+    search: Annotated[
+        bool, typer.Option("--search", help="Catch and shrink again, also what has a kept run; that takes minutes.")
+    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing: say which pages differ.")] = False,
+) -> None:
+    """Make the pages of docs/gallery: mistakes, each caught, shrunk, told and drawn.
+
+    docs/gallery/entries.toml names them, and the test that catches each.
+    Pages are made from the kept runs, NAME.json: the same everywhere.
+    A mistake whose kept run fails no more is caught anew, under the first seed
+    that shows it, and that run is shrunk, in 300 runs at most, and kept.
+
+    After a change to the reference: tester gallery, and see what changed.
+
+    To show another mistake: write its entry, then tester gallery NAME.
+    """
+    code = gallery_command.gallery(
+        Console(highlight=False),
+        Console(stderr=True, highlight=False),
+        names=names or [],
+        folder=out,
+        search=search,
+        check=check,
+    )
+    raise typer.Exit(code)
+
+
+@app.command("mutants", epilog="Exit codes: 0 all are caught, 1 some survive, 2 a mistake of yours, 3 ours; "
+             "130 stopped by Ctrl-C.")  # fmt: skip
+def mutants_command(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Mistakes: files in tests/mutants.", show_default="all")
+    ] = None,
+    part: Annotated[
+        list[str] | None, typer.Option(help="Only those of this part; more than once.", show_default=False)
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Seeds of each test, from 1 on.")] = 20,
+    workers: Annotated[int, typer.Option("--workers", "-n", min=1, help="Processes at a time.")] = 2,
+    full: Annotated[
+        bool, typer.Option("--full", help="Go on after the first catch: under how many seeds, by which tests?")
+    ] = False,
+    all_parts: Annotated[bool, typer.Option("--all-parts", help="Run the tests of the other parts, too.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run again what is known already.")] = False,
+    as_json: Annotated[
+        Path | None, typer.Option("--json", help="Write all that was found into this file.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write a page (Markdown) into this file.", show_default=False)
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Take the mistakes in this folder.", show_default="tests/mutants")
+    ] = None,
+) -> None:
+    """Show which graded tests catch which planted mistakes: the kill matrix.
+
+    Each mistake is planted in a copy of the reference, and the tests of its part run on it, all under seed 1, then
+    all under seed 2, and so on, until one fails. One that survives shows a hole in the tests.
+
+    What was run is kept in .raftlab/mutants, for as long as neither the mistake nor the code changes: stop with Ctrl-C,
+    and the same command goes on.
+
+    For example: tester mutants double-vote --runs 40 --full
+    shows by which tests of part 2A, and under how many of 40 seeds, a Raft is caught that votes twice in a term.
+    """
+    code = matrix_command.kill_matrix(
+        Console(highlight=False),
+        Console(stderr=True, highlight=False),
+        names=names or [],
+        parts=part or [],
+        runs=runs,
+        workers=workers,
+        full=full,
+        all_parts=all_parts,
+        fresh=fresh,
+        json_file=as_json,
+        page_file=out,
+        folder=folder,
     )
     raise typer.Exit(code)
 

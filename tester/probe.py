@@ -51,7 +51,7 @@ class DurabilityProbe:
         """
         durable = self._coordinator.disk(str(voter)).durable
         question = (durable.raft_state, durable.snapshot, args.term)
-        if question not in self._asked:
+        if question not in self._asked or self._asked[question] in (voter, candidate):  # known of another server only
             self._asked[question] = self._find_rival(voter, candidate, args)
         return self._asked[question]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import warnings
 from collections.abc import Callable
 
@@ -53,10 +54,12 @@ def later_symptoms(
     is_over = isinstance(ended, _Enough) or (within_s is not None and isinstance(ended, RunLimitExceeded))
     if isinstance(ended, AssertionError) and not is_over:
         found.append(ended)
-    known = {likeness(error)}
-    texts = []
+    texts: dict[str, str] = {_rule(error): ""}
     for each in found:
-        if likeness(each) not in known:
-            known.add(likeness(each))
-            texts.append(verdict(each))
-    return texts[:_MOST]
+        texts.setdefault(_rule(each), verdict(each))
+    return list(texts.values())[1 : _MOST + 1]
+
+
+def _rule(error: BaseException) -> str:
+    """Which rule is broken, whoever broke it."""
+    return re.sub(r"\b[A-Z]\b", "#", likeness(error)[1])

@@ -297,6 +297,7 @@ class Scheduler:
         thread = self.current
         if thread is None or getcurrent() is not thread.greenlet:
             raise RuntimeError("blocking call outside the host's threads")
+        self._settle()  # what it has used so far was used before it blocked
         thread.cpu_steps = 0
         thread.parks += 1
         thread.spinning = False

@@ -57,6 +57,9 @@ class Message:
     """Why it was dropped."""
     order: int = 0
     drop_order: int = 0
+    arrival_orders: list[int] = field(default_factory=list)
+    receiver_term: int = 0
+    """The term that its target was in when it first arrived, as far as its messages tell."""
 
 
 @dataclass(slots=True)
@@ -419,7 +422,10 @@ class _Reader:
     def _delivered(self, event: Delivered) -> None:
         message = self._reading.messages.get(event.message)
         if message is not None:
+            if not message.arrivals and message.target in self._servers:
+                message.receiver_term = self._servers[message.target].term
             message.arrivals.append(event.at)
+            message.arrival_orders.append(self._reading.events)
             if isinstance(message.body, Record):
                 self._saw_term(event.at, message.target, message.body.fields.get("term"))
 

@@ -125,12 +125,12 @@ class Cited:
         )
 
     def names(self, row: Row) -> bool:
-        """Whether `row` is about it: one of its servers, in one of its terms or at one of its indices."""
+        """Whether `row` is about it: one of its servers, at one of its indices or, if it names none, in its terms."""
         if row.weight == ROUTINE or row.lost or not self.servers.intersection((row.actor, *row.targets)):
             return False
-        if row.term is not None and row.term in self.terms:
-            return True
-        return row.span is not None and any(row.span[0] <= index <= row.span[1] for index in self.indices)
+        if self.indices:
+            return row.span is not None and any(row.span[0] <= index <= row.span[1] for index in self.indices)
+        return row.term is not None and row.term in self.terms
 
 
 # ------------------------------------------------------------------ all rows
@@ -148,22 +148,67 @@ def rows_of(reading: Reading) -> list[Row]:
         *_faults(reading),
     ]
     rows.sort(key=lambda row: row.order)
+    _tell_once(rows)
+    _tell_second_votes(rows)
     return rows
+
+
+def _tell_once(rows: Iterable[Row]) -> None:
+    """A candidate asks over and over; that a closed link loses that is worth a line once a term."""
+    told = set()
+    for row in rows:
+        if row.kind == "lost vote" and row.text.endswith(")"):
+            key = row.actor, row.targets, row.term
+            if key in told:
+                row.weight = ROUTINE
+            told.add(key)
+
+
+def _tell_second_votes(rows: Iterable[Row]) -> None:
+    """A vote for another candidate than the first in a term is told as such."""
+    first: dict[tuple[str, int | None], str] = {}
+    for row in rows:
+        if row.kind == "reply vote" and row.text.startswith("votes for"):
+            (candidate,) = row.targets
+            earlier = first.setdefault((row.actor, row.term), candidate)
+            if earlier != candidate:
+                row.text += f", after it voted for {earlier}"
 
 
 def _roles(reading: Reading) -> Iterator[Row]:
     before: dict[str, str] = {}
+    heard = _heard(reading)
     for span in reading.roles:
         was = before.get(span.lane, "F")
         before[span.lane] = span.role
         if span.order <= reading.left_out:
             continue
         if span.role == "C":
-            yield Row(span.start, span.order, span.lane, f"stands for term {span.term}", DETAIL, term=span.term)
+            text = f"stands for term {span.term}{_silence(heard.get(span.lane, ()), span.start)}"
+            yield Row(span.start, span.order, span.lane, text, DETAIL, term=span.term)
         elif span.role == "L":
             yield Row(span.start, span.order, span.lane, f"leads term {span.term}", KEY, term=span.term)
         elif span.role == "F" and was == "L":
             yield Row(span.start, span.order, span.lane, f"steps down, in term {span.term}", KEY, term=span.term)
+
+
+def _heard(reading: Reading) -> dict[str, list[tuple[int, str]]]:
+    """server -> when it heard from a leader, and from whom"""
+    heard: dict[str, list[tuple[int, str]]] = {}
+    for message in reading.messages.values():
+        if not message.reply_to and message.method in ("Raft.append_entries", "Raft.install_snapshot"):
+            heard.setdefault(message.target, []).extend((at, message.source) for at in message.arrivals)
+    for each in heard.values():
+        each.sort()
+    return heard
+
+
+def _silence(heard: Sequence[tuple[int, str]], at: int) -> str:
+    """For how long a server has not heard from a leader, if ever."""
+    place = bisect_right(heard, (at, "~")) - 1
+    if place < 0:
+        return ""
+    return f", {(at - heard[place][0]) / 1e9:.3f} s after hearing leader {heard[place][1]}"
 
 
 def _commits(reading: Reading) -> Iterator[Row]:
@@ -180,7 +225,7 @@ def _commits(reading: Reading) -> Iterator[Row]:
         spans = leading.get(lane, ())
         place = bisect_right(spans, (progress.at, reading.end + 1)) - 1
         if index > was and progress.order > reading.left_out and place >= 0 and progress.at <= spans[place][1]:
-            text = "commits {span}"
+            text = "commits index {span}"
             yield Row(progress.at, progress.order, lane, text, DETAIL, "commit", span=(was + 1, index))
 
 
@@ -228,11 +273,26 @@ def _message(message: Message, reading: Reading) -> Iterator[Row]:
         span=span,
     )
     yield row
+    asked_in = asked.get("term")
+    if body.get("vote_granted") is True and type(asked_in) is int and asked_in < message.receiver_term:
+        late = f"is told only now: {message.source} voted for it in term {asked_in}"
+        yield Row(
+            message.arrivals[0], message.arrival_orders[0], message.target, late, DETAIL, term=message.receiver_term
+        )
+    if weight == DETAIL and not message.reply_to and len(message.arrivals) > 1:
+        again = f"gets the {kind} of {'index {span} from ' if span else ''}{message.source} once more"
+        yield Row(
+            message.arrivals[1], message.arrival_orders[1], message.target, again, DETAIL, term=row.term, span=span
+        )
     if message.dropped is not None and is_lost:
         what = f"{_LOST.get(kind, 'its')} {'reply' if message.reply_to else 'request'} to {{targets}}"
         if kind == "append" and span is not None:
-            what = "entries {span} to {targets}"
-        matters = kind == "vote" or (weight == DETAIL and message.reason == "lost")
+            what = "its append of index {span} to {targets}"
+        is_clients = is_clerk(message.source) or is_clerk(message.target)
+        if is_clients:
+            name = (request or message).method.rpartition(".")[2]
+            what = f"its answer to {{targets}}'s {name}" if message.reply_to else f"its {name} to {{targets}}"
+        matters = kind == "vote" or ((weight == DETAIL or is_clients) and message.reason == "lost")
         yield replace(
             row,
             at=message.dropped,
@@ -260,7 +320,9 @@ def _request(message: Message, kind: str, body: dict[str, Any], _: dict[str, Any
     if kind == "append":
         previous, entries = body.get("prev_log_index"), body.get("entries")
         if type(previous) is int and isinstance(entries, list):
-            return DETAIL, "appends {span} to {targets}", (previous + 1, previous + len(entries))
+            terms = {entry.fields.get("term") for entry in entries if isinstance(entry, Record)} - {body.get("term")}
+            older = f" (term {', '.join(map(str, sorted(terms, key=str)))})" if terms else ""
+            return DETAIL, f"appends index {{span}}{older} to {{targets}}", (previous + 1, previous + len(entries))
         return DETAIL, "appends to {targets}", None
     if kind == "snapshot":
         index = body.get("last_included_index")
@@ -390,21 +452,23 @@ def near(rows: Sequence[Row], *, most: int, focus: int | None = None, cited: Cit
         if number not in chosen:
             hidden.append(row)
             continue
-        if hidden:
-            shown.append(_gap(hidden))
-            hidden = []
+        shown += _gap(hidden)
+        hidden = []
         shown.append(row)
-    return [*shown, _gap(hidden)] if hidden else shown
+    return [*shown, *_gap(hidden)]
 
 
-def _gap(rows: Sequence[Row]) -> Gap:
-    return Gap(len(rows), rows[0].at, rows[-1].at)
+def _gap(rows: Sequence[Row]) -> Sequence[Row | Gap]:
+    """What stands for `rows`; a single one may as well be shown."""
+    return [Gap(len(rows), rows[0].at, rows[-1].at)] if len(rows) > 1 else rows
 
 
 def _merged(rows: Iterable[Row]) -> list[Row]:
     merged: list[Row] = []
     for row in rows:
-        for earlier in merged[-1 : -_MERGED_ROWS - 1 : -1]:
+        # What is told of a span must not be told before what led to its end.
+        most = 1 if row.kind in ("apply", "commit") else _MERGED_ROWS
+        for earlier in merged[-1 : -most - 1 : -1]:
             if row.at - earlier.at <= _MERGED_NS and _joins(earlier, row):
                 break
         else:

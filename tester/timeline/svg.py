@@ -7,6 +7,7 @@ for every piece of text has its place, and long ones their length.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Iterator
 from html import escape
 
@@ -21,6 +22,9 @@ _LINE = 18
 _MARGIN = 12
 _LONG = 4
 """A text of more characters is told how long it is."""
+
+_WORDS = re.compile(r"\S+(?: \S+)*")
+"""What stands together: wider gaps are none of the font's business."""
 
 _HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">
 <title>{title}</title>
@@ -63,19 +67,16 @@ def _line(line: Text, number: int, console: Console) -> Iterator[str]:
     top = _MARGIN + number * _LINE
     column = 0
     for text, style in _pieces(line, console):
-        shown = text.strip(" ")
-        start = column + len(text) - len(text.lstrip(" "))
         if style.reverse:
             yield (
                 f'<rect x="{_x(column)}" y="{top}" width="{len(text) * _CHARACTER:.1f}" height="{_LINE - 2}" '
                 f'style="fill: var(--{_colour(style) or "ink"})"/>'
             )
+        for words in _WORDS.finditer(text):
+            shown, place = words[0], _x(column + words.start())
+            length = f' textLength="{len(shown) * _CHARACTER:.1f}"' if len(shown) > _LONG else ""
+            yield f'<text x="{place}" y="{top + 13}"{_classes(style)}{length}>{escape(shown, quote=False)}</text>'
         column += len(text)
-        if not shown:
-            continue
-        length = f' textLength="{len(shown) * _CHARACTER:.1f}"' if len(shown) > _LONG else ""
-        words = escape(shown, quote=False).replace(" ", "\N{NO-BREAK SPACE}")
-        yield f'<text x="{_x(start)}" y="{top + 13}"{_classes(style)}{length}>{words}</text>'
 
 
 def _pieces(line: Text, console: Console) -> Iterator[tuple[str, Style]]:

@@ -23,7 +23,18 @@ from tester.timeline.rows import Cited, Gap, Row, between, near, rows_of
 
 __all__ = ["LEGEND", "lines"]
 
-LEGEND = "role (F follower, C candidate, L leader, - down, x cut off) and term"
+LEGEND = "role (F follower, C candidate, L leader, - down) and term of each server"
+
+_MARKS = {
+    "*": "* is about what the verdict names",
+    "x": "x cut off",
+    "z": "z paused",
+    "a": "a, b sides of the partition",
+    "✕": "✕ lost",
+    "┃": "┃ a fault of the network lasts",
+    "…": "1… a client waits",
+}
+"""What is explained below a timeline that has it."""
 
 _MOST_LINES = 54
 _MOST_TEXT = 160
@@ -102,12 +113,36 @@ class _Drawing:
             clients = "cli " if self._clients else ""
             yield Text(f"{' ' * self._brackets}     time  {lanes}{clients} what happens", style="bold", end="")
         nothing = True
+        marks: set[str] = set()
         for row in rows:
             nothing = False
-            yield from self._gap(row) if isinstance(row, Gap) else self._row(row)
+            if isinstance(row, Gap):
+                yield from self._gap(row)
+            else:
+                yield from self._row(row)
+                marks.update(self._marks(row))
 
         if nothing:
             yield Text("nothing but what is routine", style="dim", end="")
+        explained = "; ".join(text for mark, text in _MARKS.items() if mark in marks)
+        if explained:
+            yield from _wrapped(Text(explained, style="dim", end=""), self._width)
+
+    def _marks(self, row: Row) -> Iterator[str]:
+        """The marks in the line of `row`, which has just been drawn, that need to be explained."""
+        if row.cited:
+            yield "*"
+        if row.lost and self._has_lanes:
+            yield "✕"
+        if self._states.brackets(self._brackets, row.order).strip():
+            yield "┃"
+        if self._clients and self._has_lanes and self._states.waiting and not is_clerk(row.actor):
+            yield "…"
+        for mark in "xz":
+            if any(self._states.of(name).endswith(mark) for name in self._servers):
+                yield mark
+        if any(self._states.of(name)[-1:] in _SIDES for name in self._servers):
+            yield "a"
 
     def _gap(self, gap: Gap) -> Iterator[Text]:
         rows = "1 row" if gap.count == 1 else f"{gap.count} rows"
@@ -123,7 +158,7 @@ class _Drawing:
             self._draw_lanes(line, row)
             if self._clients:
                 acts = row.actor if is_clerk(row.actor) else self._states.waiting
-                line.append(f"{acts:<4}", style="bold reverse" if acts == row.actor else "dim")
+                line.append(f"{acts:<4}", style="bold reverse" if acts and acts == row.actor else "dim")
             line.append(" ")
         for number, text in enumerate(_wrapped(self._phrase(row), self._room)):
             if number:

@@ -70,6 +70,62 @@ def test_two_entries_at_one_index_of_one_term_are_named():
         wire.append(1, 4, (0, 0), (3, "b"), (4, "c"))
 
 
+def rejected(wire: Wire, *, delivered: bool = True, term: int = 3) -> None:
+    """Server 1 acknowledges index 5 in term 3, and then rejects an append that follows index 5."""
+    first = wire.append(0, 3, (4, 3), (3, "a"), target=1)
+    if not delivered:
+        second = wire.append(0, term, (5, 3), target=1)
+        wire.rules.observe(Delivered(0, second))
+    wire.accept(first, 1, 3)
+    if delivered:
+        second = wire.append(0, term, (5, 3), target=1)
+        wire.rules.observe(Delivered(0, second))
+    wire.send(1, 0, "append_entries", second, term=term, success=False)
+
+
+def test_a_follower_that_has_lost_what_it_acknowledged_is_named():
+    expected = (
+        r"server 1 rejected entries that follow index 5 in term 3, though .* up to index 5 in that term \(Fig\. 2"
+    )
+    with pytest.raises(InvariantViolation, match=expected):
+        rejected(Wire())
+
+
+def test_a_server_that_rejects_the_leader_of_its_own_term_is_named():
+    """§5.2: a candidate that hears from the leader of its term returns to follower state."""
+    wire = Wire()
+    heartbeat = wire.append(0, 3, (0, 0), target=1)
+    with pytest.raises(InvariantViolation, match=r"server 1 rejected what follows index 0, .* term 3.*\(§5\.2"):
+        wire.send(1, 0, "append_entries", heartbeat, term=3, success=False)
+
+
+def test_a_server_may_reject_the_leader_of_an_older_term_and_what_it_has_compacted():
+    wire = Wire()
+    wire.send(1, 0, "append_entries", wire.append(0, 3, (0, 0), target=1), term=4, success=False)
+    wire.replicate(0, 5, (0, 0), (5, "x"), to=[1, 2, 3])
+    wire.apply(1, 1)
+    wire.send(1, 0, "append_entries", wire.append(0, 5, (0, 0), target=1), term=5, success=False)
+
+
+def test_a_follower_may_reject_what_came_before_it_had_the_entries():
+    rejected(Wire(), delivered=False)
+
+
+def test_in_another_term_a_follower_may_have_lost_what_it_acknowledged():
+    rejected(Wire(), term=4)
+
+
+def test_a_follower_may_reject_what_follows_an_entry_that_it_may_have_compacted():
+    wire = Wire()
+    for follower in (1, 2, 3):
+        wire.accept(wire.append(0, 3, (0, 0), *[(3, n) for n in range(5)], target=follower), follower, 3)
+    for index in range(1, 6):
+        wire.apply(1, index, index - 1)
+    second = wire.append(0, 3, (5, 3), target=1)
+    wire.rules.observe(Delivered(0, second))
+    wire.send(1, 0, "append_entries", second, term=3, success=False)
+
+
 def test_logs_that_agree_at_an_entry_but_not_before_it_are_named():
     wire = Wire()
     wire.append(0, 3, (4, 2), (3, "a"))

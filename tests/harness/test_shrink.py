@@ -17,6 +17,7 @@ from labrpc.ledger import Decision, Ledger
 from labrpc.network import Network
 from labrpc.streams import Streams
 from tester import mutants
+from tester.graded import graded_test
 from tester.likeness import likeness
 from tester.raft_cluster import RaftCluster
 from tester.run import Options, Plan, Run
@@ -203,6 +204,23 @@ def test_a_run_is_its_recorded_decisions_and_all_else_calm(seed):
     assert values(same) == values(decisions)
 
 
+def test_a_stall_is_found_again_though_steps_of_its_thread_were_not_booked_when_it_blocked(tmp_path):
+    """Steps that are booked after a thread has blocked are none of what it does next."""
+    options = Options(solution=planted("applies-on-many-threads", tmp_path))
+
+    def attempt(plan: Plan) -> tuple[str, str, list[Decision]]:
+        run = Run(37, options, plan=plan)
+        try:
+            error = graded_test("test_unreliable_agree").attempt(run)
+            return str(error), run.journal_hash, run.decisions
+        finally:
+            run.close()
+
+    verdict, journal_hash, decisions = attempt(Plan(recorded=True))
+    assert "applied index" in verdict
+    assert attempt(Plan(values(decisions), calm=True))[:2] == (verdict, journal_hash)
+
+
 def test_a_part_of_a_run_is_the_same_run_in_both_worlds():
     _, decisions = lived(2, Plan(recorded=True))
     part = Plan(values(decisions[::3]), calm=True)
@@ -324,7 +342,7 @@ GOOD = {"format": "raftlab-shrunk", "version": 1, "test": "t", "seed": 3, "decis
 
 
 def test_a_shrunk_run_is_written_and_read(tmp_path):
-    run = ShrunkRun("test_x", 7, {("event/cut", 2): 1, ("net/0->1/drop", 5): 999})
+    run = ShrunkRun("test_x", 7, {("event/cut", 2): 1, ("net/0->1/drop", 5): 999}, of=312)
     run.save(tmp_path / "a" / "b.json")
     assert ShrunkRun.load(tmp_path / "a" / "b.json") == run
     assert json.loads((tmp_path / "a" / "b.json").read_text())["version"] == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+import xml.etree.ElementTree as ElementTree
 from typing import Any
 
 import pytest
@@ -33,6 +35,7 @@ from tester.run import Run
 from tester.service_cluster import ReplicatedKVCluster
 from tester.timeline.reading import read
 from tester.timeline.rows import KEY, Cited, Gap, between, near, rows_of
+from tester.timeline.svg import svg
 from tester.timeline.terminal import lines
 
 
@@ -59,6 +62,11 @@ def drawn(events: Any, *, width: int = 80, colour: bool = False, **options: Any)
     for line in lines(read(events), width=width, **options):
         console.print(line, soft_wrap=True)
     return out.getvalue().splitlines()
+
+
+def table(events: Any, **options: Any) -> list[str]:
+    """The lines of rows, without the heading and what explains the marks."""
+    return [line for line in drawn(events, **options) if re.match(r"[┏┃┗* ]* +\d+\.\d{4} ", line)]
 
 
 ENTRY = Record("LogEntry", {"term": 3, "command": "x"})
@@ -106,12 +114,30 @@ def test_all_of_it_has_what_is_routine_too():
         (Reported(5, "1", "died", "thread x died", "", ""), "1 ! thread x died"),
         (applied(5, "1", 7, "y"), "1 applies 7: y"),
         (sent(5, 9, "1", "2", "install_snapshot", last_included_index=4, term=1), "1 sends 2 its snapshot of index 4"),
-        (sent(5, 9, "1", "2", "append_entries", term=1, prev_log_index=3, entries=[ENTRY] * 2), "1 appends 4–5 to 2"),
+        (
+            sent(5, 9, "1", "2", "append_entries", term=1, prev_log_index=3, entries=[ENTRY] * 2),
+            "1 appends index 4–5 (term 3) to 2",
+        ),
     ],
     ids=lambda value: value.split()[-1] if isinstance(value, str) else "",
 )
 def test_every_kind_of_event_has_its_words(event, expected):
     assert story([*booted("0", "1", "2"), event])[-1] == expected
+
+
+def test_who_stands_though_a_leader_was_heard_is_told_for_how_long_it_was_not():
+    append = sent(200_000_000, 7, "0", "2", "append_entries", term=3, prev_log_index=0, entries=[])
+    stands = sent(290_000_000, 8, "2", "0", "request_vote", term=4, candidate_id=2)
+    events = [*ELECTION[:7], append, Delivered(210_000_000, 7), stands]
+    assert story(events)[-1] == "2 stands for term 4, 0.080 s after hearing leader 0"
+
+
+def test_the_marks_that_a_timeline_has_are_explained_below_it():
+    assert drawn(ELECTION)[-1].endswith("0 leads term 3")
+    events = [*ELECTION, Faulted(200, "unreliable", ""), Faulted(201, "disconnect", "0")]
+    assert drawn(events, verdict="server 1 voted twice in term 3")[-1] == (
+        "* is about what the verdict names; x cut off; ┃ a fault of the network lasts"
+    )
 
 
 def test_an_interval_has_a_row_where_it_begins_and_one_where_it_ends():
@@ -141,7 +167,7 @@ def test_a_client_is_told_by_whom():
         Controlled(200, "c0", 2, "put", encode(("x", "2", 1))),
     ]
     assert story(events) == ["c0 get('x') -> ('1', 1, 'OK'), told by 0", "c0 put('x', '2', 1) …"]
-    assert drawn(events)[-1].split()[1:3] == ["F0", "c0"]
+    assert table(events)[-1].split()[1:3] == ["F0", "c0"]
 
 
 def test_what_follows_at_once_is_one_row():
@@ -151,7 +177,7 @@ def test_what_follows_at_once_is_one_row():
         *(sent(6, n, "0", str(n), "append_entries", term=1, prev_log_index=0, entries=[ENTRY]) for n in (1, 2)),
         applied(7, "1", 7, 70),
     ]
-    assert story(events) == ["1 applies 3–5", "0 leads term 1", "0 appends 1 to 1, 2", "1 applies 7: 70"]
+    assert story(events) == ["1 applies 3–5", "0 leads term 1", "0 appends index 1 (term 3) to 1, 2", "1 applies 7: 70"]
 
 
 def test_two_votes_are_two_rows():
@@ -159,25 +185,61 @@ def test_two_votes_are_two_rows():
         sent(5, 3, "1", "0", "request_vote", 1, term=3, vote_granted=True),
         sent(5, 4, "1", "2", "request_vote", 2, term=3, vote_granted=True),
     ]
-    assert story([*booted("0", "1", "2"), *votes]) == ["1 votes for 0, term 3", "1 votes for 2, term 3"]
+    assert story([*booted("0", "1", "2"), *votes]) == [
+        "1 votes for 0, term 3",
+        "1 votes for 2, term 3, after it voted for 0",
+    ]
 
 
 def test_a_lost_vote_request_is_told_with_its_reason():
     events = [*ELECTION[:5], Dropped(15, 1, "1 is disconnected"), Dropped(16, 2, "1 is disconnected")]
     assert story(events)[1] == "0 loses its vote request to 1, 2 (disconnected)"
-    line = drawn(events)[-1]
+    line = table(events)[-1]
     assert "C3┄✕F0┄✕F0" in line
+
+
+def test_what_a_closed_link_loses_again_and_again_is_told_once_a_term():
+    again = sent(60, 7, "0", "1", "request_vote", term=3, candidate_id=0)
+    newer = sent(70, 8, "0", "1", "request_vote", term=4, candidate_id=0)
+    events = [*ELECTION[:5], Dropped(15, 1, "1 is disconnected"), again, Dropped(60_000_000, 7, "1 is disconnected")]
+    events += [newer, Dropped(70_000_000, 8, "1 is disconnected")]
+    assert [row for row in story(events) if "loses" in row] == ["0 loses its vote request to 1 (disconnected)"] * 2
+
+
+def test_a_vote_that_comes_when_its_election_is_over_is_told_where_it_comes():
+    newer = sent(25, 7, "0", "1", "request_vote", term=4, candidate_id=0)
+    assert story([*ELECTION[:7], newer, Delivered(30, 3)])[-2:] == [
+        "0 stands for term 4",
+        "0 is told only now: 1 voted for it in term 3",
+    ]
+
+
+def test_an_append_that_comes_twice_is_told_where_it_comes_again():
+    append = sent(40, 7, "0", "1", "append_entries", term=3, prev_log_index=3, entries=[ENTRY] * 2)
+    assert story([*ELECTION[:7], append, Delivered(50, 7), Delivered(90, 7)])[-2:] == [
+        "0 appends index 4–5 to 1",
+        "1 gets the append of index 4–5 from 0 once more",
+    ]
+
+
+def test_a_client_s_lost_messages_are_told():
+    put = Sent(10, 1, 0, "c0", 1, "0", "KV.put", encode(Record("PutArgs", {"key": "k"})))
+    told = Sent(20, 2, 1, "0", 1, "c0", "KV.put", encode(Record("PutReply", {"err": "OK"})))
+    assert story([*booted("0"), put, Dropped(15, 1, "lost")]) == ["c0 loses its put to 0"]
+    assert story([*booted("0"), put, Delivered(15, 1), told, Dropped(25, 2, "lost")]) == [
+        "0 loses its answer to c0's put"
+    ]
 
 
 def test_an_arrow_leads_from_the_sender_over_the_lanes_between_to_the_receiver():
     vote = sent(21, 3, "2", "0", "request_vote", 2, term=3, vote_granted=True)
-    line = drawn([*ELECTION[:5], Delivered(20, 2), vote])[-1]
+    line = table([*ELECTION[:5], Delivered(20, 2), vote])[-1]
     assert "C3◄─────F3   2 votes for 0, term 3" in line
 
 
 def test_servers_that_are_down_or_cut_off_are_marked():
     events = [*booted("0", "1", "2"), Faulted(1, "disconnect", "0"), Stopped(2, "1", 1, "crash")]
-    assert drawn(events)[-1].split()[1:4] == ["F0x", "-", "F0"]
+    assert table(events)[-1].split()[1:4] == ["F0x", "-", "F0"]
 
 
 def test_sides_of_a_partition_have_letters_and_a_bracket_spans_it():
@@ -188,7 +250,7 @@ def test_sides_of_a_partition_have_letters_and_a_bracket_spans_it():
         Faulted(3, "heal", ""),
         Stopped(4, "1", 1, "crash"),
     ]
-    _, begin, inside, end, after = drawn(events)
+    begin, inside, end, after = table(events)
     assert begin.split()[:5] == ["┏", "0.0000", "F0a", "F0b", "F0b"]
     assert inside.split()[:5] == ["┃", "0.0000", "-", "F0b", "F0b"]
     assert end.split()[:5] == ["┗", "0.0000", "-", "F0", "F0"]
@@ -240,7 +302,7 @@ def test_what_the_verdict_names_is_kept_and_marked():
     assert (cited.servers, cited.terms, cited.indices) == ({"1"}, {3}, frozenset())
     kept = near(between(rows_of(read(MANY))), most=12, cited=cited)
     assert [row.phrase for row in kept if not isinstance(row, Gap) and row.cited] == ["votes for 0, term 3"]
-    marked = [line for line in drawn(MANY, verdict="server 1 voted twice in term 3") if line.startswith("*")]
+    marked = [line for line in table(MANY, verdict="server 1 voted twice in term 3") if line.startswith("*")]
     assert len(marked) == 1
 
 
@@ -301,10 +363,31 @@ def test_a_long_run_is_read_at_its_end_with_the_roles_it_has_there():
 def test_colour_adds_to_the_text_and_never_replaces_it():
     coloured = drawn(ELECTION, colour=True)
     assert any("\x1b[" in line for line in coloured)
-    assert "L3" in drawn(ELECTION)[-1]
+    assert "L3" in table(ELECTION)[-1]
 
 
 def test_key_rows_are_new_leaders_lives_and_faults():
     events = [*ELECTION, Faulted(200, "disconnect", "0"), Stopped(201, "1", 1, "crash")]
     keys = [row.phrase for row in between(rows_of(read(events))) if row.weight == KEY]
     assert keys == ["leads term 3", "disconnected 0", "crashes"]
+
+
+def test_a_single_row_between_two_that_matter_is_shown():
+    events = [*booted("0"), Faulted(1, "disconnect", "1"), Printed(2, "0", "main", "a"), Faulted(3, "connect", "1")]
+    events += [Printed(at, "0", "main", str(at)) for at in range(4, 20)]
+    shown = near(between(rows_of(read(events))), most=12)
+    assert [row.phrase for row in shown[:3] if not isinstance(row, Gap)] == ["disconnected 1", "» a", "connected 1"]
+
+
+# ------------------------------------------------------------------ as a picture
+
+
+def test_a_picture_has_each_text_at_its_place_and_loads_nothing():
+    picture = svg(lines(read(ELECTION), width=80, verdict="server 0 in term 3"), width=80, title="a < b")
+    root = ElementTree.fromstring(picture)
+    texts = {text.text: float(text.get("x") or 0) for text in root.iter("{http://www.w3.org/2000/svg}text")}
+    column = drawn(ELECTION)[0].index("what happens")
+    assert texts["what happens"] == pytest.approx(12 + column * 7.8, abs=0.1)
+    assert "leads term 3" in texts
+    assert "a &lt; b" in picture
+    assert picture.count("http") == 1, "the name of the format alone"

@@ -176,6 +176,26 @@ def test_duplicated_requests_run_the_handler_twice_and_answer_once(lab):
     assert cluster.server(1).call("received") == 2
 
 
+def test_a_request_is_lost_only_when_its_last_copy_is(lab):
+    """The first copy finds nobody; by the time of the second the server is back."""
+    cluster = lab(SERVER, latency=0.001)
+    cluster.network.duplicate(1000)
+    answers = []
+    for _ in range(20):
+        cluster.crash(1)
+        call = cluster.spawn(lambda: cluster.server(0).call("ask", 1))
+        cluster.sleep(0.0025)
+        cluster.start(1)
+        answers.append(call.join())
+    requests = {event.message for event in cluster.journal if isinstance(event, Sent) and not event.reply_to}
+    arrived = {event.message for event in cluster.journal if isinstance(event, Delivered)} & requests
+    lost = {event.message for event in cluster.journal if isinstance(event, Dropped)} & requests
+    assert set(answers) == {100, None}
+    assert len(arrived) == answers.count(100)
+    assert arrived.isdisjoint(lost)
+    assert arrived | lost == requests
+
+
 def test_a_timeout_ends_a_call_and_its_late_reply_is_discarded(lab, world):
     cluster = lab(SERVER, world=world, latency=0.1)
     began = cluster.now

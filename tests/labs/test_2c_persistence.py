@@ -171,8 +171,11 @@ def test_figure8_unreliable(raft_cluster):
 
 @part("2C", points=10)
 def test_reliable_churn(raft_cluster):
-    """Clients submit while servers are cut off, crash and come back: what a client saw committed stays."""
-    churn(raft_cluster(servers=5))
+    """Clients submit while servers are cut off, crash and come back, and a tenth of all messages arrives twice: what a
+    client saw committed stays."""
+    cluster = raft_cluster(servers=5)
+    cluster.network.duplicate(100)
+    churn(cluster)
 
 
 @part("2C", points=10)
@@ -235,3 +238,43 @@ def churn(cluster) -> None:
     final = {cluster.wait(index, 5) for index in range(1, last + 1)}
     lost = [command for command in seen if command not in final]
     assert not lost, f"{len(lost)} of {len(seen)} commands that clients saw committed are not in the log: {lost[:5]}"
+
+
+@part("2C", points=5)
+def test_late_acknowledgements(raft_cluster):
+    """A leader is deposed, loses entries and leads again: what a follower acknowledged before says nothing now."""
+    cluster = raft_cluster(servers=5)
+    for _ in range(4):
+        cluster.one(cluster.command(), 5, retry=True)
+        leader = cluster.one_leader()
+        follower, *others = [(leader + offset) % 5 for offset in range(1, 5)]
+        cluster.network.partition([leader, follower], others)
+        cluster.network.long_reordering = True
+        for _ in range(20):  # doomed; some of the follower's acknowledgements take up to two seconds
+            cluster.server(leader).start(cluster.command())
+            cluster.sleep(0.002)
+        cluster.network.long_reordering = False
+
+        second = next_leader(cluster, others)
+        cluster.network.heal()
+        cluster.server(second).start(cluster.command())
+        cluster.sleep(0.05)  # it replaces the doomed entries
+        cluster.disconnect(second, others[0] if others[0] != second else others[1])
+        third = next_leader(cluster, [server for server in range(5) if cluster.is_reachable(server)])
+        cluster.server(third).start(cluster.command())
+        cluster.sleep(0.5)
+        cluster.connect(*range(5))
+
+
+def next_leader(cluster, servers: list[int]) -> int:
+    """The one of `servers` that leads; waits for it."""
+    patience = cluster.now + 5 * ELECTION_TIMEOUT
+    while cluster.now < patience:
+        for server in servers:
+            state = cluster.server(server).get_state()
+            if state is not None and state[1]:
+                return server
+        cluster.sleep(0.02)
+    raise AssertionError(
+        f"none of servers {servers} leads within {5 * ELECTION_TIMEOUT:g} s, though they are a majority"
+    )
