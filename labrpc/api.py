@@ -89,11 +89,11 @@ class Annotation:
     def end(self) -> None:
         """It has lasted until now. More calls do nothing."""
         host, self._host = self._host, None
-        if host is not None and host is context.current:
+        if host is not None and host is context.here():
             host.end_annotation(self._number)
 
     def __enter__(self) -> Annotation:
-        if self._host is not None and self._host is context.current:
+        if self._host is not None and self._host is context.here():
             self._host.prolong_annotation(self._number)
         return self
 
@@ -115,7 +115,7 @@ def annotate(tag: str, text: str) -> Annotation:
     It counts as output, of which a server may have so much. Outside a host it does nothing, so that server code can be
     tested on its own.
     """
-    host = context.current
+    host = context.here()
     return Annotation(host, 0 if host is None else host.annotate(str(tag), str(text)))
 
 

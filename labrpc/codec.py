@@ -392,5 +392,5 @@ _process_registry = Registry()
 
 
 def _registry() -> Registry:
-    host = context.current
+    host = context.here()
     return host.registry if host is not None else _process_registry

@@ -1,17 +1,20 @@
 """Which host's code is running now.
 
-Exactly one host runs at a time in a process of the virtual world, so one module variable is enough. It is `None`
-outside every host: in pytest, in the coordinator, and in ordinary programs that import `raft` or `kvraft`.
+In the virtual world exactly one host runs at a time in a process: `current` is that one. Where the clock is real each
+host has threads of its own, which say whose they are (`enter`); what such a thread is wins over `current`, for the
+judge steps virtual hosts while real ones run. Both are None outside every host: in pytest, in the coordinator, and in
+ordinary programs that import `raft` or `kvraft`.
 """
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from labrpc.codec import Registry
 
-__all__ = ["Environment", "current", "require"]
+__all__ = ["Environment", "current", "enter", "here", "require"]
 
 
 class Environment(Protocol):
@@ -28,7 +31,24 @@ class Environment(Protocol):
     def misuse(self, text: str) -> None: ...
 
 
+class _Thread(threading.local):
+    host: Environment | None = None
+
+
+_thread = _Thread()
+
 current: Environment | None = None
+"""The virtual host that is being stepped."""
+
+
+def enter(host: Environment) -> None:
+    """The calling thread is one of `host`'s from now on."""
+    _thread.host = host
+
+
+def here() -> Environment | None:
+    """The host that runs now, if any."""
+    return _thread.host or current
 
 
 def require(what: str) -> Environment:
@@ -37,6 +57,7 @@ def require(what: str) -> Environment:
     Raises:
         RuntimeError: outside every host; `what` names the function that needed one.
     """
-    if current is None:
+    host = _thread.host or current
+    if host is None:
         raise RuntimeError(f"{what} works only in server code that runs on a host")
-    return current
+    return host

@@ -131,7 +131,7 @@ class DiskPersister(LatestContents):
             OSError: it did not become durable, or an earlier save did not; from then on no save is accepted.
             UsageError: an argument is not bytes, the persister is closed, or a callback calls this.
         """
-        if threading.current_thread() is self._writer:
+        if self.is_calling_back():
             raise UsageError("save() in a callback would wait for itself; use save_async()")
         self.save_async(raft_state, snapshot).result()
 
@@ -163,7 +163,7 @@ class DiskPersister(LatestContents):
             OSError: a save failed, now or before; the directory is given back all the same.
             UsageError: a callback calls this.
         """
-        if threading.current_thread() is self._writer:
+        if self.is_calling_back():
             raise UsageError("close() in a callback would wait for itself; call it on another thread")
         with self._mu:
             was_closed, self._closed = self._closed, True
@@ -184,11 +184,15 @@ class DiskPersister(LatestContents):
             if kind is None:  # else the error that is under way says more
                 raise
 
+    def is_calling_back(self) -> bool:
+        """Whether the caller is a callback of a save that has just become durable, and so may wait for none."""
+        return threading.current_thread() is self._writer
+
     # -------------------------------------------------------------- waiting
 
     def _wait(self, save: DiskSave, timeout: float | None) -> None:
         with self._mu:
-            if not (save._durable or save._failed) and threading.current_thread() is self._writer:
+            if not (save._durable or save._failed) and self.is_calling_back():
                 raise UsageError("result() of a pending save in a callback would wait for itself; add a callback to it")
             if not self._progress.wait_for(lambda: save._durable or save._failed, timeout):
                 raise TimeoutError(f"the save did not complete within {timeout} s")

@@ -6,7 +6,7 @@ the code under test or the harness is to blame.
 
 from __future__ import annotations
 
-__all__ = ["CodeFault", "HarnessError", "InvariantViolation", "RunLimitExceeded", "UsageError"]
+__all__ = ["CodeFault", "HarnessError", "HarnessStalled", "InvariantViolation", "RunLimitExceeded", "UsageError"]
 
 
 class UsageError(Exception):
@@ -20,10 +20,12 @@ class InvariantViolation(AssertionError):
 class CodeFault(AssertionError):
     """The code under test died, hung or misused the lab; the text says which server, what, and where."""
 
-    def __init__(self, text: str, detail: str = "") -> None:
+    def __init__(self, text: str, detail: str = "", *, is_overdue: bool = False) -> None:
         super().__init__(text)
         self.detail = detail
         """A traceback or a list of threads, "" if there is none."""
+        self.is_overdue = is_overdue
+        """Whether all that is wrong is that something took too long."""
 
 
 class RunLimitExceeded(AssertionError):
@@ -32,3 +34,7 @@ class RunLimitExceeded(AssertionError):
 
 class HarnessError(Exception):
     """The harness's own mistake, or the machine's: never a verdict about the code under test."""
+
+
+class HarnessStalled(HarnessError):
+    """On the real clock the harness itself was so late that a test's verdict means nothing."""

@@ -117,6 +117,10 @@ class MemoryPersister(LatestContents):
         """Saves handed over and not yet durable."""
         return len(self._pending)
 
+    def survivors(self) -> list[Contents]:
+        """What a crash at this moment may leave, oldest first."""
+        return [self.durable, *(contents for _, contents, _ in self._pending)]
+
     def begin(self, raft_state: bytes, snapshot: bytes | None) -> int:
         """Hands a save to the disk; returns its number, from 1."""
         check_save(raft_state, snapshot)

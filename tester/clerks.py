@@ -76,6 +76,10 @@ class Clerk:
         """A handle on lock `name` in this client's hands."""
         return Lock(self, name)
 
+    def leave(self) -> None:
+        """The client goes away for good."""
+        self._clerks.coordinator.crash(self.name)
+
     def call(self, control: str, *args: Any) -> Any:
         """Calls a control of the client's program."""
         if self._busy:

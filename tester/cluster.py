@@ -18,7 +18,6 @@ from labrpc.errors import UsageError
 from labrpc.journal import Journal
 from labrpc.network import Network
 from labrpc.streams import Events, Stream
-from labrpc.virtual.coordinator import Coordinator
 from labrpc.virtual.records import HarnessTask
 from labrpc.virtual.shutdown import Shutdown
 from tester.run import Run
@@ -100,13 +99,7 @@ class Cluster:
         streams = run.streams()
         self.network = Network(streams, latency_ns=None if latency is None else round(latency * 1e9))
         self.machines = run.machines(streams.ledger)
-        self.coordinator = Coordinator(
-            streams,
-            self.machines,
-            disturbance=run.disturbance(streams),
-            network=self.network,
-            limit_ns=round(min(time_limit, run.plan.longest_s) * 1e9),
-        )
+        self.coordinator = run.coordinator(streams, self.machines, network=self.network, time_limit=time_limit)
         if run.plan.carries_on:
             self.coordinator.tolerated = []
         run.clusters.append(self)

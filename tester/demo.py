@@ -68,7 +68,7 @@ def demonstrate(console: Console, *, runs: int, mutant_name: str) -> int:
 
 
 def _mutant(root: Path, name: str) -> mutants.Mutant:
-    known = {mutant.name: mutant for mutant in mutants.load_all(root / "tests" / "mutants") if mutant.part == "2A"}
+    known = {mutant.name: mutant for mutant in mutants.load_all(root / mutants.FOLDER) if mutant.part == "2A"}
     if name not in known:
         raise UsageError(f"no mutant {name} of part 2A; there are {', '.join(known)}")
     return known[name]

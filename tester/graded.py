@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labrpc.errors import HarnessError
+from labrpc.errors import HarnessError, UsageError
 from tester.cluster import Cluster
 from tester.find_test import find_test
 from tester.raft_cluster import RaftCluster
 from tester.run import Run, reference_root
 from tester.service_cluster import KVCluster, ReplicatedKVCluster, RSMCluster
 
-__all__ = ["CLUSTERS", "GradedTest", "graded_test"]
+__all__ = ["CLUSTERS", "GradedTest", "graded_test", "graded_tests"]
 
 CLUSTERS: dict[str, type[Cluster]] = {
     "raft_cluster": RaftCluster,
@@ -31,6 +31,8 @@ CLUSTERS: dict[str, type[Cluster]] = {
     "replicated_kv_cluster": ReplicatedKVCluster,
 }
 """What a graded test names as its argument, and gets a builder of."""
+
+_LABS = "tests/labs"
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,23 @@ def graded_test(name: str) -> GradedTest:
     argument = next(iter(inspect.signature(function).parameters))
     file = path.relative_to(reference_root().resolve()).as_posix()
     return GradedTest(name, file, function, CLUSTERS[argument])
+
+
+@functools.cache
+def graded_tests(part: str) -> list[GradedTest]:
+    """The graded tests of a part, in their order there.
+
+    Raises:
+        UsageError: there are none: this is no checkout of the project.
+    """
+    tests = []
+    for path in sorted((reference_root() / _LABS).glob("test_*.py")):
+        for name, function in vars(_module(path.resolve())).items():
+            if name.startswith("test_") and part in {mark.name for mark in getattr(function, "pytestmark", ())}:
+                tests.append(graded_test(name))
+    if not tests:
+        raise UsageError(f"there are no graded tests of part {part} in {reference_root() / _LABS}")
+    return tests
 
 
 @functools.cache

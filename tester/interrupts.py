@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -55,6 +57,8 @@ def limit_wall_time(seconds: float) -> Callable[[], None]:
 
     def on_alarm(number: int, frame: FrameType | None) -> None:
         error = WallTimeout(f"the test took more than {seconds:g} s of wall time")
+        if any(run.options.is_real for run in _active):
+            _print_threads()
         if not _interrupt(error):
             raise error
 
@@ -66,6 +70,14 @@ def limit_wall_time(seconds: float) -> Callable[[], None]:
         signal.signal(signal.SIGALRM, before)
 
     return lift
+
+
+def _print_threads() -> None:
+    """Every thread of this process and where it is: the servers' are among them."""
+    stacks = sys._current_frames()
+    for thread in threading.enumerate():
+        stack = traceback.format_stack(stacks.get(thread.ident or 0))
+        print(f"{thread.name}:\n{''.join(stack)}", file=sys.stderr)
 
 
 @contextlib.contextmanager

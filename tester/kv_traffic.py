@@ -183,11 +183,13 @@ def demand_speed(cluster: ReplicatedKVCluster) -> None:
         AssertionError: they do, or one of them did not end in OK.
     """
     clerk = cluster.clerk()
-    assert clerk.put("x", "0", 0) == "OK"  # by now there is a leader
+    # On a busy machine's real time an answer may come after the clerk has asked again.
+    good = ("OK", "MAYBE") if cluster.run.options.is_real else ("OK",)
+    assert clerk.put("x", "0", 0) in good  # by now there is a leader
     began = cluster.now
     for version in range(1, PUTS):
         err = clerk.put("x", str(version), version)
-        assert err == "OK", f"put of version {version} by the only client ended in {err}, though nothing failed"
+        assert err in good, f"put of version {version} by the only client ended in {err}, though nothing failed"
     seconds = (cluster.now - began) / (PUTS - 1)
     assert seconds <= SLOWEST_PUT, (
         f"a put took {seconds * 1000:.1f} ms on average, {SLOWEST_PUT * 1000:.1f} ms are allowed: "

@@ -189,6 +189,7 @@ class LogInvariants:
         if request is None or body.term != request.term:
             return
         if body.fields.get("success", True) is not True:
+            self._check_follows(event.source, request)
             self._check_kept(event.source, request, promised)
             return
         last_term, last_index = self._acknowledged.get(event.source, (0, 0))
@@ -226,6 +227,14 @@ class LogInvariants:
                 f"server {server} answered before it had saved: it acknowledged entries up to index {last} in term "
                 f"{request.term}, and restarted from what is durable it lacks them "
                 "(Fig. 2: persistent state is updated on stable storage before responding to RPCs)"
+            )
+
+    def _check_follows(self, server: str, request: Record) -> None:
+        """All logs agree at index 0, so what follows it is rejected for its term alone, and the reply has the same."""
+        if request.fields.get("prev_log_index") == 0 and not self._compacted.get(server, 0):
+            self._violation(
+                f"server {server} rejected what follows index 0, where all logs agree, from the leader of term "
+                f"{request.term}, in which it is itself (§5.2: who hears from the leader of its term follows it)"
             )
 
     def _check_kept(self, server: str, request: Record, promised: int) -> None:

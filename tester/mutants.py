@@ -17,7 +17,10 @@ from pathlib import Path
 from labrpc.errors import UsageError
 from tester.parts import PARTS
 
-__all__ = ["Mutant", "load", "load_all"]
+__all__ = ["FOLDER", "Mutant", "load", "load_all"]
+
+FOLDER = Path("tests") / "mutants"
+"""Of the project's own, in a checkout."""
 
 
 @dataclass(frozen=True)

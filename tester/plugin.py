@@ -4,6 +4,7 @@
     pytest -m 2A --runs 100 -n 2                  100 seeds, on two processes
     pytest 'tests/…::test_re_election' --seed 7   that run again, event for event
     pytest -m 2A --servers processes              each server in a process of its own: the same runs
+    pytest -m 2A --clock real                     on real threads and real time: no two runs are the same
     pytest -m 2A --runs 100 --shrink              of a run that fails, the few faults and decisions that it needs
 
 Run k (from 0) of a test has seed S + k, where S is --seed. Test ids carry the run's number, never the seed, so that
@@ -32,6 +33,7 @@ from rich.console import Console
 from labrpc.errors import UsageError
 from tester import determinism, failures, interrupts, report
 from tester.history import save_history
+from tester.lateness import fair_verdict
 from tester.parts import PARTS
 from tester.raft_cluster import RaftCluster
 from tester.run import CLOCKS, SERVERS, Options, Run, parse_seed
@@ -86,6 +88,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="threads",
         help=f"{' or '.join(SERVERS)} (default threads); the same seed gives the same run in both",
     )
+    group.addoption(
+        "--gil-switch-interval",
+        metavar="SECONDS",
+        help="with --clock real: how long a thread keeps the interpreter while others want it (Python's own: 0.005)",
+    )
     group.addoption("--solution", metavar="DIR", help="test the raft/ and kvraft/ in DIR instead of this repository's")
     group.addoption("--stalls", metavar="on|off", default="on", help="off: never preempt a thread (default on)")
     group.addoption(
@@ -128,7 +135,10 @@ def pytest_configure(config: pytest.Config) -> None:
             servers=option.servers,
             solution=None if option.solution is None else Path(option.solution),
             stalls=_switch("--stalls", option.stalls),
+            switch_interval=_seconds("--gil-switch-interval", option.gil_switch_interval),
         )
+        if options.is_real:
+            _check_real(option)
         if not (str(option.runs).isdigit() and int(option.runs) > 0):
             raise UsageError(f"--runs {option.runs} is not a number of runs; give 1 or more")
         if option.solution is not None:
@@ -146,6 +156,22 @@ def _check_shrunk(option: Any, replayed: ShrunkRun) -> None:
         raise UsageError(f"--shrunk {option.shrunk} is of seed {replayed.seed}, not {option.seed}; leave --seed out")
     if str(option.runs) != "1":
         raise UsageError(f"--shrunk is one run: it does not go with --runs {option.runs}")
+
+
+def _check_real(option: Any) -> None:
+    for name in ("shrink", "shrunk", "check_determinism"):
+        if getattr(option, name):
+            raise UsageError(
+                f"--{name.replace('_', '-')} needs runs that can be had again: leave --clock real out, "
+                "and have the test fail on the virtual clock"
+            )
+
+
+def _seconds(name: str, value: str | None) -> float | None:
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        raise UsageError(f"{name} {value} is not a number of seconds") from None
 
 
 def _switch(name: str, value: str) -> bool:
@@ -177,6 +203,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Points by part (a test earns its own if all its runs passed), and how much virtual time that took."""
     passed: dict[tuple[str, str, int], bool] = {}
     runs, seconds = 0, 0.0
+    kind = "real" if terminalreporter.config.stash[_options_key].is_real else "virtual"
     for outcome in ("passed", "failed", "error"):
         for result in terminalreporter.stats.get(outcome, ()):
             properties = dict(getattr(result, "user_properties", ()))
@@ -194,7 +221,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             which = "1 test" if len(tests) == 1 else f"{len(tests)} tests"
             terminalreporter.write_line(f"part {part}, {PARTS[part]}: {earned} of {total} points in {which}")
     if runs:
-        lived = f"{seconds / 3600:.2f} virtual hours" if seconds >= 360 else f"{seconds:.1f} virtual seconds"
+        lived = f"{seconds / 3600:.2f} {kind} hours" if seconds >= 360 else f"{seconds:.1f} {kind} seconds"
         terminalreporter.write_line(f"{runs} {'run' if runs == 1 else 'runs'} lived {lived}")
 
 
@@ -269,6 +296,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
         failed = error
     run = item.stash.get(_run_key, None)
     if run is not None and run.clusters:
+        if run.options.is_real:
+            run.close()  # its servers would run on; and what does not end is a warning
+            failed = None if failed is None else fair_verdict(run, failed)
         _keep_journals(item, run)
         if item.config.option.check_determinism:
             _check_determinism(item, run)
@@ -276,7 +306,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
             warnings.warn(LabWarning(text), stacklevel=1)
         if failed is not None and item.config.option.shrink:
             failed = _shrink(item, run, failed)
-        if failed is not None:
+        if failed is not None and not run.options.is_real:
             item.stash[_symptoms_key] = later_symptoms(run, failed, functools.partial(_attempt, item))
     if failed is not None:
         raise failed
@@ -377,6 +407,10 @@ def _arguments(item: pytest.Item, run: Run, folder: Path) -> list[str]:
         name = name.partition("[")[0]
     arguments = [f"{os.path.relpath(item.path, folder)}::{name}", "--seed", str(run.seed)]
     options = run.options
+    if options.is_real:
+        arguments += ["--clock", options.clock]
+    if options.switch_interval is not None:
+        arguments += ["--gil-switch-interval", f"{options.switch_interval:g}"]
     if options.servers != "threads":
         arguments += ["--servers", options.servers]
     if options.solution is not None:
@@ -387,6 +421,14 @@ def _arguments(item: pytest.Item, run: Run, folder: Path) -> list[str]:
     if shrunk is not None:
         arguments += ["--shrunk", os.path.relpath(shrunk, folder)]
     return arguments
+
+
+def _virtual_replay(item: pytest.Item, run: Run) -> str:
+    """The command that has the same test on the virtual clock, under the same seed."""
+    command = ["tester", "replay", _test_name(item), "--seed", str(run.seed)]
+    if run.options.solution is not None:
+        command += ["--solution", os.path.relpath(run.options.solution, item.config.invocation_params.dir)]
+    return shlex.join(command)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -405,6 +447,8 @@ def pytest_runtest_makereport(
     replay = "pytest " + shlex.join(arguments)
     shrunk = item.stash.get(_shrunk_key, None)
     notes = [] if shrunk is None else [("shrunk", _shrunk_note(shrunk))]
+    if run.options.is_real:
+        notes = [("or", f"{_virtual_replay(item, run)}: on the virtual clock a run is the same each time")]
     if _not_shrunk_key in item.stash:
         notes = [("not shrunk", item.stash[_not_shrunk_key])]
     text = report.failure_text(
@@ -438,7 +482,7 @@ def _keep_failure(item: pytest.Item, run: Run, error: BaseException, replay: str
         replay=replay,
         focus=getattr(error, "at", None),
     )
-    facts = {"seed": str(run.seed), "virtual time": f"{cluster.now:.6f} s", "replay": replay}
+    facts = {"seed": report.seed_text(run), report.time_title(run): f"{cluster.now:.6f} s", "replay": replay}
     try:
         folder = failures.keep(item.config.rootpath, failure, cluster, text, facts)
     except Exception as reason:  # whatever it is, it must not take the verdict's place

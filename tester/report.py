@@ -20,7 +20,7 @@ from tester.story import tell, tell_how_many
 from tester.timeline import terminal
 from tester.timeline.reading import Reading, read
 
-__all__ = ["failure_text", "verdict"]
+__all__ = ["failure_text", "seed_text", "time_title", "verdict"]
 
 _OUTPUT_LINES = 20
 _MOST_DECISIONS = 40
@@ -71,10 +71,10 @@ def failure_text(
     for warning in run.warnings:
         console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
     console.print()
-    facts = [("test", f"{test} at {place}"), ("seed", str(run.seed))]
+    facts = [("test", f"{test} at {place}"), ("seed", seed_text(run))]
     if run.clusters:
         cluster = run.clusters[-1]
-        facts.append(("virtual time", f"{cluster.now:.6f} s"))
+        facts.append((time_title(run), f"{cluster.now:.6f} s"))
         facts.append(("journal", f"{len(cluster.journal)} events, hash {run.journal_hash}"))
     for title, text in (*facts, *notes):
         console.print(f"[bold]{title:>12}[/]  {escape(text)}")
@@ -92,6 +92,17 @@ def failure_text(
             console.print(row, soft_wrap=True)
         _print_output(console, reading)
     return out.getvalue().rstrip() + "\n"
+
+
+def seed_text(run: Run) -> str:
+    """The run's seed, and what it is worth."""
+    hint = " (a hint: on the real clock the machine decides the schedule)" if run.options.is_real else ""
+    return f"{run.seed}{hint}"
+
+
+def time_title(run: Run) -> str:
+    """What to call the run's time."""
+    return "time" if run.options.is_real else "virtual time"
 
 
 def _print_story(console: Console, run: Run, before: Sequence[Decision]) -> None:

@@ -19,11 +19,17 @@ from typing import TYPE_CHECKING
 
 from labrpc.errors import UsageError
 from labrpc.ledger import Decision, Ledger
+from labrpc.network import Network
+from labrpc.nursery import Nursery
+from labrpc.real.coordinator import RealCoordinator
+from labrpc.real.machines import RealMachines, ThreadMachines
+from labrpc.real.processes import RealProcessMachines
 from labrpc.streams import Overrides, Streams
+from labrpc.virtual.coordinator import Coordinator
 from labrpc.virtual.disturbance import Disturbance
 from labrpc.virtual.loader import CodeBundle
 from labrpc.virtual.machines import InProcessMachines
-from labrpc.virtual.processes import STEP_WALL_LIMIT_S, Nursery, ProcessMachines
+from labrpc.virtual.processes import STEP_WALL_LIMIT_S, ProcessMachines
 from labrpc.virtual.records import MachineFactory
 
 if TYPE_CHECKING:
@@ -70,6 +76,7 @@ class Options:
         stalls: False switches preemption off.
         programs: more program modules by name, for tests of the harness itself.
         step_wall_limit_s: wall time a child process may take for one step.
+        switch_interval: seconds a thread may keep the interpreter's lock while others wait for it; None: as it is.
     """
 
     clock: str = "virtual"
@@ -78,36 +85,50 @@ class Options:
     stalls: bool = True
     programs: Mapping[str, Path] = field(default_factory=dict)
     step_wall_limit_s: float = STEP_WALL_LIMIT_S
+    switch_interval: float | None = None
 
     def __post_init__(self) -> None:
         if self.clock not in CLOCKS:
             raise UsageError(f"--clock {self.clock} is not one of {', '.join(CLOCKS)}")
         if self.servers not in SERVERS:
             raise UsageError(f"--servers {self.servers} is not one of {', '.join(SERVERS)}")
-        if self.clock == "real":
-            raise UsageError("--clock real is not there yet: run with --clock virtual")
+        if self.switch_interval is not None:
+            if self.clock != "real":
+                raise UsageError(
+                    "--gil-switch-interval needs --clock real: on the virtual clock no two threads run at once"
+                )
+            if not 1e-6 <= self.switch_interval <= 10:
+                raise UsageError(f"--gil-switch-interval {self.switch_interval:g} is not in 0.000001..10 seconds")
         if self.servers == "processes" and not hasattr(os, "fork"):
             raise UsageError("--servers processes needs fork(); run with --servers threads on this system")
         if self.solution is not None and not self.solution.is_dir():
             raise UsageError(f"--solution {self.solution} is not a folder; name the one that holds raft/ and kvraft/")
 
-    def bundle(self) -> CodeBundle:
+    @property
+    def is_real(self) -> bool:
+        """Whether time is real: then no run can be had again."""
+        return self.clock == "real"
+
+    def bundle(self, *, instrumented: bool = True) -> CodeBundle:
         """The code under test and the programs around it, compiled; cached for this process.
+
+        Args:
+            instrumented: whether with step points, for virtual hosts.
 
         Raises:
             UsageError: the solution holds no server package.
         """
         root = (self.solution or reference_root()).resolve()
-        return _bundle(root, tuple(sorted(self.programs.items())))
+        return _bundle(root, tuple(sorted(self.programs.items())), instrumented)
 
 
 @functools.lru_cache(maxsize=8)
-def _bundle(root: Path, extra: tuple[tuple[str, Path], ...]) -> CodeBundle:
+def _bundle(root: Path, extra: tuple[tuple[str, Path], ...], instrumented: bool) -> CodeBundle:
     programs = {
         f"tester.programs.{path.stem}": path for path in sorted(PROGRAMS.glob("*.py")) if path.stem != "__init__"
     }
     programs.update(extra)
-    return CodeBundle.build(root, programs)
+    return CodeBundle.build(root, programs, instrumented=instrumented)
 
 
 @functools.cache
@@ -194,17 +215,42 @@ class Run:
         return Disturbance(streams, stalls=self.options.stalls)
 
     def machines(self, ledger: Ledger | None = None) -> MachineFactory:
-        """Where this run's hosts are made; those in this process record into `ledger`.
+        """Where this run's virtual hosts are made; those in this process record into `ledger`.
+
+        On the real clock these are the judge's throwaway ones.
 
         Raises:
             UsageError: hosts in processes of their own cannot.
         """
         bundle = self.options.bundle()
-        if self.options.servers == "threads":
+        if self.options.is_real or self.options.servers == "threads":
             return InProcessMachines(bundle, ledger)
         if ledger is not None:
             raise UsageError("a run is recorded with --servers threads only")
         return ProcessMachines(bundle, _nursery(), cpu=_own_cpu(), wall_limit_s=self.options.step_wall_limit_s)
+
+    def coordinator(
+        self, streams: Streams, machines: MachineFactory, *, network: Network, time_limit: float
+    ) -> Coordinator:
+        """What drives a cluster of this run.
+
+        Args:
+            machines: where its hosts are made if its clock is virtual.
+            time_limit: seconds of its own clock that it may take.
+        """
+        limit_ns = round(min(time_limit, self.plan.longest_s) * 1e9)
+        disturbance = self.disturbance(streams)
+        if not self.options.is_real:
+            return Coordinator(streams, machines, disturbance=disturbance, network=network, limit_ns=limit_ns)
+        real = self.real_machines()
+        return RealCoordinator(streams, real, disturbance=disturbance, network=network, limit_ns=limit_ns)
+
+    def real_machines(self) -> RealMachines:
+        """Where the hosts of a cluster on the real clock are made."""
+        bundle = self.options.bundle(instrumented=False)
+        if self.options.servers == "processes":
+            return RealProcessMachines(bundle, _nursery(), self.options.switch_interval)
+        return ThreadMachines(bundle, self.options.switch_interval)
 
     @property
     def decisions(self) -> list[Decision]:

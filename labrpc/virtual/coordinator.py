@@ -148,7 +148,15 @@ class Coordinator:
         self.network.listeners.append(lambda kind, detail: self.journal.append(Faulted(self.now, kind, detail)))
         self.network.pause_listeners.append(self._set_paused)
         self.network.clock_listeners.append(self._set_clock)
+        self._enter()
+
+    def _enter(self) -> None:
+        """The run begins."""
         interpreter.enter()
+
+    def _leave(self) -> None:
+        """The run is over: nothing of it is left."""
+        interpreter.leave()
 
     # -------------------------------------------------------------- the test's body: harness tasks
 
@@ -334,7 +342,11 @@ class Coordinator:
 
     def _ask_for_threads(self, node: Node, then: Callable[[frames.Report], None]) -> None:
         self._dumps[id(node)] = then
-        node.inbox.append(frames.Dump())
+        self._hand(node, frames.Dump())
+
+    def _hand(self, node: Node, item: frames.InboxItem) -> None:
+        """Gives `item` to a host now, whatever it does."""
+        node.inbox.append(item)
         self._due.append(node)
 
     def _crash(self, node: Node) -> None:
@@ -370,8 +382,12 @@ class Coordinator:
             raise UsageError(f"server {name} is not running")
         node.paused = paused
         if not paused:
-            node.wake = None  # its wake-up came while it was paused, and was let pass
-            self._schedule_wake(node, self.now)
+            self._go_on(node)
+
+    def _go_on(self, node: Node) -> None:
+        """A host is paused no longer."""
+        node.wake = None  # its wake-up came while it was paused, and was let pass
+        self._schedule_wake(node, self.now)
 
     def _set_clock(self, name: str, offset_ns: int, drift_ppm: int) -> None:
         self._clocks[name] = (offset_ns, drift_ppm)
@@ -412,7 +428,7 @@ class Coordinator:
                 f"{host_title(pending.node.name)} did not answer {pending.name}() within "
                 f"{pending.limit_ns / 1e9:g} s: {_blocked_line(report.detail, pending.name)}"
             )
-            self._fail(CodeFault(text, report.detail))
+            self._fail(CodeFault(text, report.detail, is_overdue=True))
 
         if pending.node.paused:
             self._fail(CodeFault(f"{host_title(pending.node.name)} is paused and cannot answer {pending.name}()"))
@@ -533,20 +549,22 @@ class Coordinator:
         rpc.link_number = fate.number
         if fate.reason:
             self._drop(rpc, message, fate.reason)
+        rpc.copies = len(fate.delays)
         for delay in fate.delays:
             self._push(self.now + delay, self._arrive, rpc)
 
     def _arrive(self, rpc: Rpc) -> None:
         node = self._nodes.get(rpc.target)
-        if not self.network.is_open(rpc.source.name, rpc.target):
-            self._drop(rpc, rpc.message, "cut while in flight")
-        elif node is None or not node.alive or node.detached:
-            self._drop(rpc, rpc.message, "server is down")
-        else:
+        rpc.copies -= 1
+        is_open = self.network.is_open(rpc.source.name, rpc.target)
+        if is_open and node is not None and node.alive and not node.detached:
+            rpc.arrived = True
             self.journal.append(Delivered(self.now, rpc.message))
             self._delivery_count = delivery = self._delivery_count + 1
             node.answering[delivery] = rpc
             self._deliver(node, frames.Request(delivery, rpc.method, rpc.payload))
+        elif not rpc.copies and not rpc.arrived:  # a request is lost when its last copy is
+            self._drop(rpc, rpc.message, "server is down" if is_open else "cut while in flight")
 
     def _on_answer(self, node: Node, effect: frames.Answer) -> None:
         rpc = node.answering.pop(effect.call, None)
@@ -710,7 +728,7 @@ class Coordinator:
         self._tasks.clear()
         self._queue.clear()
         self._machines.close()
-        interpreter.leave()
+        self._leave()
 
 
 def host_title(name: str) -> str:

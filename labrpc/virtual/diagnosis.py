@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import linecache
 import sys
-import traceback
 from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,6 @@ __all__ = [
     "held_locks",
     "lock_name",
     "overdue_acquire",
-    "site_of",
     "thread_name",
     "where",
 ]
@@ -72,7 +70,9 @@ def overdue_acquire(host: Host, lock: Any) -> None:
     if lock.is_signal:
         return
     me, owner = host.current, lock.owner
-    held = f", held by {thread_name(owner)} (in {where(host, owner)})" if owner is not None else ""
+    held = ""
+    if owner is not None:
+        held = f", held by {thread_name(owner)} (in {where(host, owner)}, where it {_state(host, owner)})"
     text = f"thread {thread_name(me)} has waited {LOCK_WAIT_LIMIT_NS / 1e9:g} s for {lock_name(host, lock)}{held}"
     host.report("deadlock", text, where(host, me), describe_threads(host))
 
@@ -100,17 +100,6 @@ def where(host: Host, thread: GreenThread | None) -> str:
         return ""
     stack = _server_frames(host, thread)
     return _site(host, stack[-1]) if stack else ""
-
-
-def site_of(host: Host, error: BaseException) -> str:
-    """file:line of the innermost frame of the code under test in `error`'s traceback, or "" if there is none."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{host.short_path(error.filename)}:{error.lineno}"
-    site = ""
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        if host.is_server_file(frame.f_code.co_filename):
-            site = f"{host.short_path(frame.f_code.co_filename)}:{line}"
-    return site
 
 
 def lock_name(host: Host, lock: Any) -> str:

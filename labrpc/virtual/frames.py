@@ -191,9 +191,10 @@ class AnnotationEnd(_Frame):
 class Report(_Frame):
     """The host's diagnosis of the code it runs.
 
-    Kinds that fail the test: `boot`, `died`, `deadlock`, `spin`, `misuse`, `output`. Kinds that warn: `rpc-under-lock`,
-    `foreign-release`. `threads` answers a `Dump`: `text` has a name a line. `site` is file:line; `detail` is a
-    traceback or a list of threads.
+    Kinds that fail the test: `boot`, `died`, `deadlock`, `spin`, `misuse`, `output`; of a process on real time also
+    `process` (it died or is not understood) and, as nobody's fault who is tested, `disk` and `lab`. Kinds that warn:
+    `rpc-under-lock`, `foreign-release`. `threads` answers a `Dump`: `text` has a name a line. `site` is file:line;
+    `detail` is a traceback or a list of threads.
     """
 
     at: int

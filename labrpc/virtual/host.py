@@ -10,14 +10,13 @@ for item, makes the same effects, instant for instant.
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable
 from typing import Any
 
 from labrpc import context
-from labrpc.api import Handler, handlers_of
-from labrpc.codec import CodecError, Registry, decode, encode
+from labrpc.codec import CodecError, decode, encode
 from labrpc.errors import HarnessError, UsageError
+from labrpc.hosting import HostBase, HostEnd
 from labrpc.ledger import Ledger
 from labrpc.streams import Streams
 from labrpc.virtual import diagnosis, frames
@@ -26,14 +25,14 @@ from labrpc.virtual.loader import CodeBundle, Loader
 from labrpc.virtual.pins import pin_of
 from labrpc.virtual.scheduler import STEP_NS, GreenThread, Scheduler, StallPlan
 
-__all__ = ["Host", "HostEnd"]
+__all__ = ["Host"]
 
 _RPC_STEPS = 20
 """CPU charged for sending or receiving a message, in step points, beside its bytes."""
 _BYTES_PER_STEP = 100
 
 
-class Host(Scheduler):
+class Host(HostBase, Scheduler):
     """One incarnation of one server or clerk.
 
     Args:
@@ -44,27 +43,17 @@ class Host(Scheduler):
 
     def __init__(self, settings: frames.HostSettings, bundle: CodeBundle, ledger: Ledger | None = None) -> None:
         overrides = {(stream, n): value for stream, n, value in settings.overrides}
-        self.streams = Streams(settings.key, overrides, path=settings.path, calm=settings.calm, ledger=ledger)
-        super().__init__(self.streams, StallPlan(settings.mean_gap_steps, settings.longest_stall_ns))
-        self.settings = settings
-        self.name = settings.name
-        self.registry = Registry()
+        streams = Streams(settings.key, overrides, path=settings.path, calm=settings.calm, ledger=ledger)
+        HostBase.__init__(self, settings, bundle.files, streams)
+        Scheduler.__init__(self, streams, StallPlan(settings.mean_gap_steps, settings.longest_stall_ns))
         self.bundle = bundle
         self.loader = Loader(self, bundle)
         self.persister = HostPersister(self)
-        self.ends: list[HostEnd] = []
-        self.config: Any = None
         self.lock_count = 0
         """Locks made so far: it numbers them."""
         self._effects: list[frames.Effect] = []
-        self._handlers: dict[str, Handler] | None = None
-        self._early: list[frames.Request] = []
-        self._controls: object | None = None
-        self._early_controls: list[frames.Control] = []
         self._calls: dict[int, _PendingCall] = {}
         self._call_count = 0
-        self._output_bytes = 0
-        self._annotation_count = 0
         self._warned: set[str] = set()
         self._offset_ns = 0
         """What the host's clock shows more than virtual time, all drift up to `_drift_since` included."""
@@ -114,18 +103,11 @@ class Host(Scheduler):
         self.ends = [HostEnd(self, target) for target in item.ends]
         self.config = decode(item.config)
         self.persister.load(item.raft_state, item.snapshot)
-        self.spawn("main", self._run_program, item.program)
+        self.spawn("main", self._run_program, item)
 
-    def _run_program(self, program: str) -> None:
-        try:
-            module = self.loader.import_module(program)
-            controls = module.boot(self)
-        except (Exception, SystemExit) as error:
-            self.report(
-                "boot", f"it did not start: {_describe(error)}", diagnosis.site_of(self, error), self._traceback(error)
-            )
+    def _run_program(self, item: frames.Boot) -> None:
+        if not self.start_program(item):
             return
-        self._controls = controls
         self._handlers = self._handlers or {}
         for request in self._early:
             self._request(request)
@@ -142,48 +124,10 @@ class Host(Scheduler):
 
     def _handle(self, item: frames.Request) -> None:
         self.charge(_RPC_STEPS + len(item.payload) // _BYTES_PER_STEP)
-        try:
-            function, argument = self._resolve(item)
-        except UsageError as error:
-            self._effects.append(frames.Answer(self.clock(), item.call, None, str(error)))
-            return
-        try:
-            reply = function(argument)
-            payload = encode(reply)
-        except Exception as error:
-            self.on_death(self.current, error)
-            self._effects.append(frames.Answer(self.clock(), item.call, None))
-            return
-        handler = self._handlers[item.method]  # type: ignore[index]
-        if handler.reply_type is not None and type(reply) is not handler.reply_type:
-            code = function.__func__.__code__  # type: ignore[attr-defined]
-            self.report(
-                "misuse",
-                f"handler {item.method} returned {type(reply).__name__}, "
-                f"its annotation says {handler.reply_type.__name__}",
-                f"{self.short_path(code.co_filename)}:{code.co_firstlineno}",
-            )
-            payload = None  # type: ignore[assignment]
-        self.charge(_RPC_STEPS + len(payload or b"") // _BYTES_PER_STEP)
-        self._effects.append(frames.Answer(self.clock(), item.call, payload))
-
-    def _resolve(self, item: frames.Request) -> tuple[Callable[[Any], Any], Any]:
-        handlers = self._handlers or {}
-        handler = handlers.get(item.method)
-        if handler is None:
-            service, _, _ = item.method.partition(".")
-            known = sorted({name.partition(".")[0] for name in handlers})
-            if service not in known:
-                raise UsageError(f"{self.name} has no service {service}; it has {', '.join(known) or 'none'}")
-            methods = ", ".join(sorted(name for name in handlers if name.startswith(f"{service}.")))
-            raise UsageError(f"{self.name} has no method {item.method}; it has {methods}")
-        try:
-            argument = decode(item.payload)
-        except CodecError as error:
-            raise UsageError(f"{self.name} cannot read the argument of {item.method}: {error}") from None
-        if handler.argument_type is not None and type(argument) is not handler.argument_type:
-            raise UsageError(f"{item.method} takes {handler.argument_type.__name__}, not {type(argument).__name__}")
-        return handler.function, argument
+        payload, error = self.respond(item)
+        if payload is not None:
+            self.charge(_RPC_STEPS + len(payload) // _BYTES_PER_STEP)
+        self._effects.append(frames.Answer(self.clock(), item.call, payload, error))
 
     def _reply(self, item: frames.Reply) -> None:
         pending = self._calls.pop(item.call, None)
@@ -200,11 +144,8 @@ class Host(Scheduler):
             self.spawn(f"test calls {item.name}", self._run_control, item)
 
     def _run_control(self, item: frames.Control) -> None:
-        function = getattr(self._controls, item.name, None)
-        if function is None:
-            raise HarnessError(f"the program of {self.name} has no control {item.name}")
-        result = function(*decode(item.payload))
-        self._effects.append(frames.Result(self.clock(), item.control, encode(result)))
+        payload = self.run_control(item)
+        self._effects.append(frames.Result(self.clock(), item.control, payload))
 
     def _set_clock(self, item: frames.SetClock) -> None:
         # What the clock has gained by drifting so far stays: it must not jump back when the drift ends.
@@ -215,19 +156,6 @@ class Host(Scheduler):
 
     def _dump(self, item: frames.Dump) -> None:
         self.report("threads", "\n".join(self.thread_names()), detail=diagnosis.describe_threads(self))
-
-    # -------------------------------------------------------------- the program's side (`ProgramHost`)
-
-    def serve(self, *services: object) -> None:
-        """Opens the host's handlers to the network: requests that came before are handled now."""
-        handlers: dict[str, Handler] = {}
-        for service in services:
-            handlers.update(handlers_of(service))
-        self._handlers = handlers
-
-    def apply(self, message: Any) -> None:
-        """Tells the judge that the server handed `message` to its service."""
-        self._effects.append(frames.Apply(self.clock(), encode(message)))
 
     def thread_names(self) -> list[str]:
         """The code under test's threads that are alive. The program's own have names that begin with `lab `."""
@@ -269,42 +197,11 @@ class Host(Scheduler):
     def emit(self, effect: frames.Effect) -> None:
         self._effects.append(effect)
 
-    def annotate(self, tag: str, text: str) -> int:
-        """See `labrpc.annotate`. Returns the annotation's number; 0: there is none, for there was too much output."""
-        tag, text = (each.encode("utf-8", "backslashreplace").decode("utf-8") for each in (tag, text))  # as print does
-        if not self._has_room_for(len(tag) + len(text) + 2):
-            return 0
-        self._annotation_count += 1
-        self._effects.append(frames.Annotation(self.clock(), self._annotation_count, tag, text))
-        return self._annotation_count
-
     def prolong_annotation(self, number: int) -> None:
         """The annotation just made lasts until it is ended. A later one is left alone: it may be on its way."""
         last = self._effects[-1] if self._effects else None
         if isinstance(last, frames.Annotation) and last.number == number:
             last.lasts = True
-
-    def end_annotation(self, number: int) -> None:
-        if number:
-            self._effects.append(frames.AnnotationEnd(self.clock(), number))
-
-    def output(self, text: str) -> None:
-        """A line that server code printed or logged."""
-        if self._has_room_for(len(text) + 1):
-            name = diagnosis.thread_name(self.current) if self.current is not None else ""
-            self._effects.append(frames.Output(self.clock(), name, text))
-
-    def _has_room_for(self, size: int) -> bool:
-        """Whether `size` more bytes of output are within the limit. The first time that they are not is reported."""
-        limit = self.settings.output_limit
-        if self._output_bytes > limit:
-            return False
-        self._output_bytes += size
-        if self._output_bytes > limit:
-            site = diagnosis.where(self, self.current)
-            self.report("output", f"it printed and annotated more than {limit} bytes; do it less often", site)
-            return False
-        return True
 
     # -------------------------------------------------------------- clocks, as the host's own
 
@@ -324,12 +221,14 @@ class Host(Scheduler):
 
     # -------------------------------------------------------------- diagnosis
 
-    def report(self, kind: str, text: str, site: str = "", detail: str = "") -> None:
-        self._effects.append(frames.Report(self.clock(), kind, text, site, detail))
+    def instant(self) -> int:
+        return self.clock()
 
-    def misuse(self, text: str) -> None:
-        """A mistake in how server code uses the lab: it fails the test, even if the exception is swallowed."""
-        self.report("misuse", text, diagnosis.where(self, self.current))
+    def running_name(self) -> str:
+        return diagnosis.thread_name(self.current) if self.current is not None else ""
+
+    def running_site(self) -> str:
+        return diagnosis.where(self, self.current)
 
     def foreign_release(self, lock: Any) -> None:
         """A lock was released by a thread that does not hold it."""
@@ -344,9 +243,7 @@ class Host(Scheduler):
             self.report(kind, text, site)
 
     def on_death(self, thread: GreenThread | None, error: BaseException) -> None:
-        name = diagnosis.thread_name(thread) if thread is not None else "main"
-        text = f"thread {name} died: {_describe(error)}"
-        self.report("died", text, diagnosis.site_of(self, error), self._traceback(error))
+        self.report_death("" if thread is None else diagnosis.thread_name(thread), error)
 
     def on_stall(self, thread: GreenThread, length: int) -> None:
         ledger = self.streams.ledger
@@ -360,33 +257,6 @@ class Host(Scheduler):
         text = f"thread {name} used {seconds:.1f} s of CPU without blocking once; wait or sleep in the loop"
         self.report("spin", text, diagnosis.where(self, thread), diagnosis.describe_threads(self))
 
-    def is_server_file(self, filename: str) -> bool:
-        return filename in self.bundle.files
-
-    def short_path(self, filename: str) -> str:
-        return self.bundle.files.get(filename, filename)
-
-    def _traceback(self, error: BaseException) -> str:
-        shown = [entry for entry in traceback.extract_tb(error.__traceback__) if self.is_server_file(entry.filename)]
-        lines = traceback.format_list(shown) + traceback.format_exception_only(error)
-        return "".join(lines).rstrip()
-
-
-class HostEnd:
-    """The `ClientEnd` of a host to `target`."""
-
-    __slots__ = ("_host", "target")
-
-    def __init__(self, host: Host, target: str) -> None:
-        self._host = host
-        self.target = target
-
-    def call(self, method: str, args: Any, timeout: float | None = None) -> Any | None:
-        return self._host.call(self.target, method, args, timeout)
-
-    def __repr__(self) -> str:
-        return f"<end to {self.target}>"
-
 
 class _PendingCall:
     __slots__ = ("answered", "error", "payload", "thread")
@@ -396,11 +266,6 @@ class _PendingCall:
         self.answered = False
         self.payload: bytes | None = None
         self.error = ""
-
-
-def _describe(error: BaseException) -> str:
-    text = str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 _ACCEPT: dict[type, Callable[[Host, Any], None]] = {

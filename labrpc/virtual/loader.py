@@ -109,12 +109,11 @@ class CodeBundle:
 
 def _compile(path: Path, is_package: bool, *, is_server: bool, instrumented: bool, ordered: bool = False) -> ModuleCode:
     try:
-        tree = ast.parse(path.read_bytes(), str(path))
-        if instrumented:
-            tree = instrument(tree)
-        elif ordered:
-            tree = order_sets(tree)
-        code = compile(tree, str(path), "exec", dont_inherit=True)
+        source: bytes | ast.Module = path.read_bytes()
+        if instrumented or ordered:  # else without a tree: Python 3.11 cannot make two at once, on two threads
+            tree = ast.parse(source, str(path))
+            source = instrument(tree) if instrumented else order_sets(tree)
+        code = compile(source, str(path), "exec", dont_inherit=True)
         return ModuleCode(str(path), is_package, is_server, code, None)
     except SyntaxError as error:
         return ModuleCode(str(path), is_package, is_server, None, (error.msg or "invalid syntax", error.lineno or 0))
@@ -138,22 +137,14 @@ class Loader:
         self._private = tuple(private)
         self._above_private = _parents((*stdlib.PRIVATE, *private))
         self.modules: dict[str, ModuleType] = {}
-        shared = dict(vars(builtins))
-        shared["__import__"] = self._import_trusted
+        shared = {**vars(builtins), "__import__": self._import_trusted}
         self._trusted_builtins = shared
-        self._library_builtins = {**shared, **set_operators, "set": OrderedSet, "frozenset": OrderedFrozenSet}
+        self._library_builtins = {**shared, **self._library_differences()}
         self._server_builtins = {
             **shared,
-            **set_operators,
             **stdlib.builtins_for(host),
             "__import__": self._import_from_server,
-            "__step__": _step_function(host),
-            "__stepped__": _stepped_function(host),
-            "__set__": OrderedSet,
-            "set": OrderedSet,
-            "frozenset": OrderedFrozenSet,
-            "hash": stable_hash,
-            "sum": _sum,
+            **self._server_differences(),
         }
 
     def import_module(self, name: str) -> ModuleType:
@@ -170,6 +161,30 @@ class Loader:
             if name in self._bundle.modules:
                 module.__dict__.clear()
         self.modules.clear()
+
+    # -------------------------------------------------------------- what a world with another clock has otherwise
+
+    _orders_sets = True
+    """Whether sets in library code that runs on a host iterate in insertion order."""
+
+    def _library_differences(self) -> dict[str, Any]:
+        """The builtins that library code on this host has otherwise than the harness."""
+        return {**set_operators, "set": OrderedSet, "frozenset": OrderedFrozenSet}
+
+    def _server_differences(self) -> dict[str, Any]:
+        """The builtins that server code has otherwise, beside input, output and imports."""
+        return {
+            **self._library_differences(),
+            "__step__": _step_function(self._host),
+            "__stepped__": _stepped_function(self._host),
+            "__set__": OrderedSet,
+            "hash": stable_hash,
+            "sum": _sum,
+        }
+
+    def _overlay(self, full: str) -> ModuleType | None:
+        """Module `full` as this host sees it, if not as everybody does."""
+        return stdlib.overlay(full, self._host, self)
 
     # -------------------------------------------------------------- __import__
 
@@ -232,12 +247,13 @@ class Loader:
         if full == "labrpc":
             self.modules[full] = lab = _server_labrpc()
             return lab
-        overlay = stdlib.overlay(full, self._host, self)
+        overlay = self._overlay(full)
         if overlay is not None:
             self.modules[full] = overlay
             return overlay
         if full in stdlib.PRIVATE or self._is_private(full):
-            return self._execute(full, _library_code(full, instrumented=self._is_private(full)))
+            ordered = self._orders_sets and full in stdlib.PRIVATE
+            return self._execute(full, _library_code(full, instrumented=self._is_private(full), ordered=ordered))
         if self._has_private_child(full):
             return self._proxy(full)
         if full in self._bundle.packages:  # the package above a program
@@ -339,21 +355,19 @@ def _server_labrpc() -> ModuleType:
     return module
 
 
-_library: dict[tuple[str, bool], ModuleCode] = {}
+_library: dict[tuple[str, bool, bool], ModuleCode] = {}
 
 
-def _library_code(full: str, *, instrumented: bool) -> ModuleCode:
+def _library_code(full: str, *, instrumented: bool, ordered: bool) -> ModuleCode:
     """The code of an installed module, compiled once a process."""
-    known = _library.get((full, instrumented))
+    known = _library.get((full, instrumented, ordered))
     if known is None:
         spec = importlib.util.find_spec(full)
         if spec is None or spec.origin is None:
             raise ModuleNotFoundError(f"No module named {full!r}", name=full)
         is_package = spec.submodule_search_locations is not None
-        known = _compile(
-            Path(spec.origin), is_package, is_server=False, instrumented=instrumented, ordered=full in stdlib.PRIVATE
-        )
-        _library[full, instrumented] = known
+        known = _compile(Path(spec.origin), is_package, is_server=False, instrumented=instrumented, ordered=ordered)
+        _library[full, instrumented, ordered] = known
     return known
 
 
@@ -384,11 +398,15 @@ def _stepped_function(host: Host) -> Any:
     return stepped
 
 
-def warm() -> None:
-    """Compiles what every host may need of the standard library, so that processes forked from this one need not."""
+def warm(*, ordered: bool = True) -> None:
+    """Compiles what every host may need of the standard library, so that processes forked from this one need not.
+
+    Args:
+        ordered: as virtual hosts have it, with sets in insertion order.
+    """
     _host_dataclasses()
     for name in stdlib.PRIVATE:
-        _library_code(name, instrumented=False)
+        _library_code(name, instrumented=False, ordered=ordered)
 
 
 _dataclasses: ModuleType | None = None
@@ -398,8 +416,8 @@ class _HostModules:
     """`sys.modules` as `dataclasses` needs it on a host: the host's own modules first."""
 
     def get(self, name: str, default: Any = None) -> Any:
-        current: Any = context.current
-        own = current.loader.modules.get(name) if current is not None else None
+        host: Any = context.here()
+        own = host.loader.modules.get(name) if host is not None else None
         return own if own is not None else sys.modules.get(name, default)
 
     def __getitem__(self, name: str) -> Any:
@@ -428,7 +446,7 @@ def _host_dataclasses() -> ModuleType:
                 code = compiled[text] = compile(text, "<dataclass>", "exec", dont_inherit=True)
             exec(code, *namespaces)
 
-        source = _library_code("dataclasses", instrumented=False)
+        source = _library_code("dataclasses", instrumented=False, ordered=False)
         assert source.code is not None
         module.__dict__.update(__builtins__=builtins, __file__=source.path, __package__="")
         exec(source.code, module.__dict__)

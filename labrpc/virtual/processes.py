@@ -7,109 +7,35 @@ and a switch between CPUs costs more than the step.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import hashlib
 import os
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import msgspec
 
-import labrpc
-from labrpc.errors import CodeFault, HarnessError
+from labrpc.errors import CodeFault
+from labrpc.framing import receive, send
+from labrpc.nursery import Nursery, describe_status, innermost_site
 from labrpc.virtual import frames
 from labrpc.virtual.coordinator import host_title
 from labrpc.virtual.loader import CodeBundle
-from labrpc.virtual.nursery import KILL_SIGNAL_NAMES, receive, send
 
-__all__ = ["Nursery", "ProcessMachine", "ProcessMachines"]
+__all__ = ["ProcessMachine", "ProcessMachines"]
 
 STEP_WALL_LIMIT_S = 30.0
 """Wall time one step may take: a step is at most a millisecond of virtual CPU, so only a hang takes this long."""
 
-_START = "import sys; sys.path.insert(0, {root!r}); from labrpc.virtual.nursery import main; main({descriptor})"
+_PATIENCE_S = 2.0
+"""How long a child that has closed its connection may take to end."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_step: Any = msgspec.msgpack.Decoder(tuple[list[frames.Effect], int, int | None]).decode
-
-
-class Nursery:
-    """The process that children are forked from; see `labrpc.virtual.nursery`."""
-
-    def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        root = str(Path(labrpc.__file__).parent.parent)
-        code = _START.format(root=root, descriptor=theirs.fileno())
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        theirs.close()
-        self._connection = ours
-        self._known: set[str] = set()
-        self._pinned = 0
-        self._affinity: set[int] = set()
-        self.pid = self._process.pid
-        atexit.register(self.close)
-
-    def fork(self, settings: frames.HostSettings, digest: str, bundle: bytes, files: list[int]) -> int:
-        """A new child that runs a host; `files` are its socket and its standard error. Returns its pid."""
-        try:
-            if digest not in self._known:
-                self._known.add(digest)
-                send(self._connection, _encode({"kind": "bundle", "digest": digest, "data": bundle}))
-            message = {"kind": "fork", "digest": digest, "settings": _encode(settings), "files": len(files)}
-            send(self._connection, _encode(message), files)
-            answer = receive(self._connection)
-        except OSError as error:
-            raise HarnessError(f"the process that forks the servers is gone: {error}") from None
-        if answer is None:
-            raise HarnessError("the process that forks the servers died; see its standard error above")
-        return int(msgspec.msgpack.decode(answer))
-
-    def end(self, pid: int, *, kill: bool = True, answer: bool = False) -> int:
-        """Ends child `pid`; with `answer`, its exit status (negative: the signal that killed it)."""
-        try:
-            send(self._connection, _encode({"kind": "end", "pid": pid, "kill": kill, "answer": answer}))
-            received = receive(self._connection) if answer else None
-        except OSError:
-            return 0
-        return int(msgspec.msgpack.decode(received)) if received is not None else 0
-
-    def pin(self, cpu: int) -> None:
-        """Has this process and the children to come run on `cpu` only, until as many calls of `unpin`."""
-        self._pinned += 1
-        if self._pinned == 1:
-            self._affinity = os.sched_getaffinity(0)
-            os.sched_setaffinity(0, {cpu})
-            with contextlib.suppress(ProcessLookupError):
-                os.sched_setaffinity(self.pid, {cpu})
-
-    def unpin(self) -> None:
-        self._pinned -= 1
-        if not self._pinned:
-            os.sched_setaffinity(0, self._affinity)
-
-    def close(self) -> None:
-        """Ends it and all its children."""
-        atexit.unregister(self.close)
-        self._connection.close()
-        try:
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
 
 class ProcessMachines:
@@ -160,7 +86,7 @@ class ProcessMachine:
         self._wall_limit_s = wall_limit_s
         ours, theirs = socket.socketpair()
         self._errors: IO[bytes] = tempfile.TemporaryFile(prefix="raftlab-child-")  # noqa: SIM115  # closed in end()
-        self.pid = nursery.fork(settings, digest, bundle, [theirs.fileno(), self._errors.fileno()])
+        self.pid = nursery.fork("virtual", settings, digest, bundle, [theirs.fileno(), self._errors.fileno()])
         theirs.close()
         # A time limit in the kernel costs a step nothing.
         seconds = int(wall_limit_s)
@@ -216,13 +142,10 @@ class ProcessMachine:
             self._errors.close()
 
     def _fail_dead(self) -> NoReturn:
-        status = self._nursery.end(self.pid, kill=False, answer=True)
-        how = (
-            f"killed by {KILL_SIGNAL_NAMES.get(-status, f'signal {-status}')}"
-            if status < 0
-            else f"exit status {status}"
-        )
-        self._fail(f"its process died ({how})")
+        status = self._nursery.end(self.pid, patience_s=_PATIENCE_S, answer=True)
+        if status is None:
+            self._fail("its process closed its connection to the test, and went on")
+        self._fail(f"its process died ({describe_status(status)})")
 
     def _fail_hung(self) -> NoReturn:
         with contextlib.suppress(ProcessLookupError):
@@ -244,19 +167,5 @@ class ProcessMachine:
         self._errors.seek(0)
         written = self._errors.read(1 << 20).decode("utf-8", "replace").strip()
         self._errors.close()
-        site = self._innermost_site(written)
+        site = innermost_site(written, self._files)
         raise CodeFault(f"{self._title}: {text}{f' at {site}' if site else ''}", written)
-
-    def _innermost_site(self, dump: str) -> str:
-        """The innermost line of the code under test in what faulthandler or a traceback wrote."""
-        sites = []
-        for line in dump.splitlines():
-            text = line.strip()
-            if text.startswith('File "') and '", line ' in text:
-                path, _, rest = text[6:].partition('", line ')
-                number = rest.partition(" ")[0].rstrip(",")
-                if path in self._files:
-                    sites.append(f"{self._files[path]}:{number}")
-        if not sites:
-            return ""
-        return sites[0] if "most recent call first" in dump else sites[-1]

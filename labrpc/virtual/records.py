@@ -54,7 +54,7 @@ class Node:
 class Rpc:
     """One call in flight."""
 
-    __slots__ = ("call", "done", "link_number", "message", "method", "payload", "source", "target")
+    __slots__ = ("arrived", "call", "copies", "done", "link_number", "message", "method", "payload", "source", "target")
 
     def __init__(self, source: Node, call: int, target: str, method: str, payload: bytes, message: int) -> None:
         self.source = source
@@ -64,6 +64,9 @@ class Rpc:
         self.payload = payload
         self.message = message
         self.link_number = 0
+        self.copies = 0
+        """How many of the request are on their way."""
+        self.arrived = False
         self.done = False
 
 

@@ -46,4 +46,4 @@ class Shutdown:
             text = (
                 f"server {self.name} still runs {len(threads)} threads {seconds} s after kill(): {', '.join(threads)}"
             )
-            raise CodeFault(text, self._detail)
+            raise CodeFault(text, self._detail, is_overdue=True)

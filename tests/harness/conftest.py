@@ -64,7 +64,7 @@ def world(request: pytest.FixtureRequest) -> str:
 def lab(tmp_path: Path) -> Iterator[Lab]:
     """Builds and starts a cluster whose servers run `snippet`'s class Server.
 
-    `lab(snippet, servers=2, world="threads", seed=1, disturbance=…, start=True, **options of Cluster)`
+    `lab(snippet, servers=2, world="threads", clock="virtual", seed=1, disturbance=…, start=True, **options of Cluster)`
     """
     runs: list[Run] = []
 
@@ -73,6 +73,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         servers: int = 2,
         *,
         world: str = "threads",
+        clock: str = "virtual",
         seed: int = 1,
         disturbance: Disturbance | None = None,
         step_wall_limit_s: float = 20.0,
@@ -83,7 +84,13 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         folder = tmp_path / f"solution-{len(runs)}" / "raft"
         folder.mkdir(parents=True)
         (folder / "__init__.py").write_text(HEADER + textwrap.dedent(snippet).lstrip("\n"))
-        chosen = Options(servers=world, solution=folder.parent, programs=PROGRAMS, step_wall_limit_s=step_wall_limit_s)
+        chosen = Options(
+            clock=clock,
+            servers=world,
+            solution=folder.parent,
+            programs=PROGRAMS,
+            step_wall_limit_s=step_wall_limit_s,
+        )
         run = Run(seed, chosen)
         fixed = disturbance or FixedDisturbance()
         run.disturbance = lambda streams: fixed  # type: ignore[method-assign]

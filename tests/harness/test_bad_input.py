@@ -191,6 +191,11 @@ HOSTILE = {
         "[posix.write(fd, b'\\xff\\xff\\xff\\xff') for fd in sockets()]",
         "a frame of 4294967295 bytes",
     ),
+    "closes its connection": (
+        "[each.shutdown(1) for each in real_import()('gc').get_objects() if type(each).__name__ == 'socket']; "
+        "real_import()('time').sleep(60)",
+        "its process closed its connection to the test, and went on",
+    ),
 }
 
 REACH = """

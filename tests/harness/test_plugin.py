@@ -195,7 +195,6 @@ def test_warnings_of_the_lab_are_pytest_warnings(run_pytest, tmp_path):
         (["--seed", "-3"], "--seed"),
         (["--runs", "0"], "--runs 0 is not a number of runs"),
         (["--clock", "sundial"], "--clock sundial is not one of virtual, real"),
-        (["--clock", "real"], "--clock real is not there yet"),
         (["--servers", "goroutines"], "--servers goroutines is not one of threads, processes"),
         (["--solution", "/nowhere/at/all"], "--solution /nowhere/at/all is not a folder"),
         (["--solution", str(ROOT / "docs")], "no raft/ or kvraft/ package"),

@@ -5,6 +5,10 @@ from __future__ import annotations
 from tester.parts import part
 from tester.raft_cluster import ELECTION_TIMEOUT
 
+BEHIND = 400
+IDLE_RPCS = 30
+"""That a follower may be sent in a second in which nothing happens."""
+
 
 @part("2B", points=5)
 def test_basic_agree(raft_cluster):
@@ -155,7 +159,7 @@ def test_rejoin(raft_cluster):
 
 @part("2B", points=10)
 def test_backup(raft_cluster):
-    """Long conflicting logs are repaired fast: `one`'s own 10 s are what demands it (§5.3, end)."""
+    """Long conflicting logs are repaired fast, in few RPCs: `one`'s own 10 s demand it, too (§5.3, end)."""
     cluster = raft_cluster(servers=5)
 
     def start_fifty(leader: int) -> None:
@@ -189,6 +193,23 @@ def test_backup(raft_cluster):
 
     cluster.connect(*range(5))
     cluster.one(cluster.command(), 5, retry=True)
+
+    leader = cluster.one_leader()
+    behind = (leader + 1) % 5
+    cluster.disconnect(behind)
+    for _ in range(BEHIND):
+        cluster.server(leader).start(cluster.command())
+    cluster.one(cluster.command(), 4, retry=True)
+    cluster.disconnect(leader)  # a new leader must find out how far back the log of `behind` ends
+    cluster.connect(behind)
+    before, began = cluster.rpc_count(), cluster.now
+    cluster.one(cluster.command(), 4, retry=True)
+    used = cluster.rpc_count() - before
+    allowed = 100 + round(4 * IDLE_RPCS * (cluster.now - began))
+    assert used <= allowed, (
+        f"a server {BEHIND} entries behind took {used} RPCs to catch up, more than {allowed}: "
+        "does next_index go back by one entry a rejection?"
+    )
 
 
 @part("2B", points=5)
@@ -226,3 +247,31 @@ def test_rpc_count(raft_cluster):
     cluster.sleep(ELECTION_TIMEOUT)
     idle = cluster.rpc_count() - before
     assert idle <= 60, f"one idle second took {idle} RPCs, more than 60"
+
+
+@part("2B", points=5)
+def test_only_one_can_lead(raft_cluster):
+    """Of four servers left of seven one has the last entry: it leads soon, however often the others ask for votes."""
+    cluster = raft_cluster(servers=7)
+    for _ in range(3):
+        cluster.one(cluster.command(), 7, retry=True)
+        leader = cluster.one_leader()
+        ring = [(leader + offset) % 7 for offset in range(7)]
+        cluster.disconnect(*ring[4:])
+        cluster.one(cluster.command(), 4, retry=True)
+
+        cluster.disconnect(*ring[:3])
+        cluster.connect(*ring[4:])
+        patience = cluster.now + 3 * ELECTION_TIMEOUT
+        while not leads(cluster, ring[3]):
+            assert cluster.now < patience, (
+                f"server {ring[3]} does not lead within {3 * ELECTION_TIMEOUT:g} s, though only it can: "
+                "do vote requests that it must refuse reset its election timer?"
+            )
+            cluster.sleep(0.02)
+        cluster.connect(*ring[:3])
+
+
+def leads(cluster, server: int) -> bool:
+    state = cluster.server(server).get_state()
+    return state is not None and state[1]

@@ -59,8 +59,10 @@ def test_snapshot_basic(raft_cluster):
 
 @part("2D", points=10)
 def test_snapshot_install(raft_cluster):
-    """A server that was cut off catches up by a snapshot."""
-    thirty_rounds(raft_cluster(servers=3, config=CONFIG), away="cut")
+    """A server that was cut off catches up by a snapshot, while a tenth of all messages arrives twice."""
+    cluster = raft_cluster(servers=3, config=CONFIG)
+    cluster.network.duplicate(100)
+    thirty_rounds(cluster, away="cut")
 
 
 @part("2D", points=10)

@@ -6,6 +6,7 @@ import io
 import traceback as real_traceback
 from collections.abc import Callable
 from sys import _getframe
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from labrpc.errors import UsageError
@@ -31,6 +32,8 @@ class HostStream(io.TextIOBase):
         super().__init__()
         self._host = host
         self._line = ""
+        self._mu = Lock()
+        """Where threads are real, two may write at once."""
         self.name = name
 
     def writable(self) -> bool:
@@ -41,14 +44,16 @@ class HostStream(io.TextIOBase):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         if self._host.ended and self._host.current is not None:  # else it is a __del__ while the host is cleared away
             raise HostEnded
-        *lines, self._line = (self._line + text).split("\n")
+        with self._mu:
+            *lines, self._line = "".join((self._line, text)).split("\n")  # runs no code of a subclass of str
         for line in lines:
             self._host.output(line)
         return len(text)
 
     def flush(self) -> None:
-        if self._line:
+        with self._mu:
             line, self._line = self._line, ""
+        if line:
             self._host.output(line)
 
     def close(self) -> None:

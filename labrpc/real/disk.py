@@ -1,0 +1,154 @@
+"""The disk of a server that is a process: a `DiskPersister` whose every save the judge is told of.
+
+    in the server   save --> judge: Save(n) --> DiskPersister --> judge: Saved(n) --> save returns
+    in the judge    Save, Saved --> claims, a MemoryPersister;   a crash --> recovered(folder, claims' survivors)
+
+The judge knows of a save before the disk does, and that it is durable before the server does. So whatever a kill
+leaves on the disk must be the state of a save that the judge knows of, at or after the last that was durable.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labrpc import context
+from labrpc.disk_persister import DiskPersister
+from labrpc.disk_store import DiskStore
+from labrpc.errors import HarnessError, UsageError
+from labrpc.files import RealFiles
+from labrpc.persister import Contents, check_save
+from labrpc.virtual import frames
+from labrpc.wal import DiskCorruption
+
+if TYPE_CHECKING:
+    from labrpc.real.host import RealHost
+
+__all__ = ["LostSave", "MirroredDisk", "MirroredSave", "advice", "recovered"]
+
+
+class LostSave(HarnessError):
+    """What a server had reported durable is not on its disk: `DiskPersister` or the file system is to blame."""
+
+
+def advice(error: Exception) -> str:
+    """`error` of a file system, with what to do."""
+    return f"{error}; set TMPDIR to a folder on a file system that has room and may be written to"
+
+
+class MirroredDisk:
+    """See `labrpc.Persister`. Once a save has failed no save ever returns: the server stands still, the run is over.
+
+    Args:
+        folder: the server's own.
+        host: it tells the judge; once its `emit` has returned, the judge will have the effect whatever happens.
+    """
+
+    def __init__(self, folder: str, host: RealHost) -> None:
+        self._host = host
+        self._mu = threading.Lock()
+        self._count = 0
+        self._disk = DiskPersister(folder, on_failure=self._on_failure)
+
+    def save(self, raft_state: bytes, snapshot: bytes | None = None) -> None:
+        self.save_async(raft_state, snapshot).result()
+
+    def save_async(self, raft_state: bytes, snapshot: bytes | None = None) -> MirroredSave:
+        check_save(raft_state, snapshot)
+        with self._mu:  # the judge hears of saves in the order in which the disk gets them
+            self._count += 1
+            number, save = self._count, MirroredSave(self)
+            self._host.emit(frames.Save(self._host.instant(), number, raft_state, snapshot))
+            try:
+                self._disk.save_async(raft_state, snapshot).add_done_callback(lambda _: self._on_saved(number, save))
+            except OSError:
+                pass  # an earlier save failed, and this one will not be durable either
+        return save
+
+    def _on_saved(self, number: int, save: MirroredSave) -> None:
+        if self.is_calling_back():
+            context.enter(self._host)  # for the callbacks of the code under test
+        self._host.emit(frames.Saved(self._host.instant(), number))
+        save.finish()
+
+    def is_calling_back(self) -> bool:
+        """Whether the caller runs in a callback of a save, so that it may wait for none."""
+        return self._disk.is_calling_back()
+
+    def _on_failure(self, error: OSError) -> None:
+        self._host.report("disk", f"its disk failed: {advice(error)}")
+
+    def read_raft_state(self) -> bytes:
+        return self._disk.read_raft_state()
+
+    def read_snapshot(self) -> bytes:
+        return self._disk.read_snapshot()
+
+    def raft_state_size(self) -> int:
+        return self._disk.raft_state_size()
+
+    def snapshot_size(self) -> int:
+        return self._disk.snapshot_size()
+
+
+class MirroredSave:
+    """The `SaveFuture` of a `MirroredDisk`: it is done once the judge has been told."""
+
+    def __init__(self, disk: MirroredDisk) -> None:
+        self._disk = disk
+        self._mu = threading.Lock()
+        self._done = threading.Event()
+        self._callbacks: list[Callable[[Any], object]] = []
+
+    def done(self) -> bool:
+        return self._done.is_set()
+
+    def result(self, timeout: float | None = None) -> None:
+        if not self._done.is_set() and self._disk.is_calling_back():
+            raise UsageError("a callback that waits for a pending save would wait for itself; add a callback to it")
+        if not self._done.wait(timeout):
+            raise TimeoutError(f"the save did not complete within {timeout} s")
+
+    def add_done_callback(self, callback: Callable[[Any], object]) -> None:
+        with self._mu:
+            if not self._done.is_set():
+                self._callbacks.append(callback)
+                return
+        callback(self)
+
+    def finish(self) -> None:
+        """The save is durable, and the judge knows."""
+        with self._mu:
+            self._done.set()
+        for callback in self._callbacks:
+            callback(self)
+
+
+def recovered(folder: Path, survivors: Sequence[Contents], title: str) -> Contents:
+    """What a restart finds in `folder`, by the recovery that the server itself would use.
+
+    Args:
+        survivors: what the last save that it reported durable left, and each that it handed over after that.
+        title: `server 2`, for the error.
+
+    Raises:
+        LostSave: that is not what one of these saves left, or is older than one that was durable.
+        HarnessError: of the file system.
+    """
+    try:
+        store = DiskStore(RealFiles(folder))
+        store.close()
+    except DiskCorruption as error:
+        raise LostSave(f"{title} lost a save that it had reported durable: {error}") from None
+    except OSError as error:
+        raise HarnessError(f"the disk of {title} cannot be opened: {advice(error)}") from None
+    found = Contents(store.raft_state, store.snapshot)
+    if found not in survivors:
+        raise LostSave(
+            f"{title} lost a save that it had reported durable: a restart finds {len(found.raft_state)} "
+            f"bytes of raft state and {len(found.snapshot)} of snapshot in {folder}, and neither the last durable save "
+            f"nor any of the {len(survivors) - 1} handed over after it left these"
+        )
+    return found

@@ -1,0 +1,121 @@
+"""docs/mutants.md, and the table on the terminal: made of findings alone, so that the same runs make the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from tester.matrix.finding import Finding
+from tester.parts import PARTS
+
+__all__ = ["SURVIVES", "page", "rates", "table"]
+
+SURVIVES = "survives"
+
+_MOST_TESTS = 3
+
+_PAGE = """\
+# {count} planted mistakes, and the tests that catch them
+
+Each is one small change of the reference, with what a student may have thought. The tests of its part must catch it:
+{how}
+
+{rates}
+
+`tester mutants{full} --runs {seeds} --out docs/mutants.md` makes this page again, and `tester plant NAME DIR` a Raft
+with one of the mistakes.
+"""
+
+_FIRST_ONLY = (
+    "they were run on it, all under seed 1, then all under seed 2, and so on up to {seeds}, until one of them failed."
+)
+
+_FULL = """\
+each was run on it under {seeds} seeds. “Seeds” are those under which one of them fails. Of the tests those that fail
+most often are named, with how often. “First” is the first failure if all run under seed 1, then all under seed 2, …"""
+
+
+def rates(findings: Sequence[Finding]) -> list[tuple[str, int, int, int]]:
+    """(part or "all", mistakes, caught, caught under the first seed), part by part, then in all."""
+    groups = [(part, [each for each in findings if each.mutant.part == part]) for part in PARTS]
+    groups = [(part, found) for part, found in groups if found]
+    rows = [] if len(groups) == 1 else [("all", list(findings))]
+    return [
+        (name, len(found), sum(each.catch is not None for each in found), sum(_seed(each) == 1 for each in found))
+        for name, found in (*groups, *rows)
+    ]
+
+
+def table(findings: Sequence[Finding]) -> Table:
+    """For the terminal: a mistake a row."""
+    shown = Table(
+        "part", "mistake", "seeds", "first", "caught by", "CPU s", box=None, pad_edge=False, header_style="bold"
+    )
+    for finding in findings:
+        catch = finding.catch
+        if catch is None:
+            cells = (f"0 of {finding.runs}", "", Text(SURVIVES, style="bold red"), f"{finding.cpu_s:.1f}")
+        else:
+            seeds = f"{finding.seeds_caught} of {finding.runs}" if finding.full else ""
+            cells = (seeds, str(catch.trial.seed), Text(_tests(finding)), f"{catch.cpu_s:.1f}")
+        shown.add_row(finding.mutant.part, Text(finding.mutant.name, style="" if catch else "bold red"), *cells)
+    return shown
+
+
+def page(findings: Sequence[Finding]) -> str:
+    """The page, as full as the findings are."""
+    seeds, full = findings[0].runs, findings[0].full
+    lines = ["| part | mistakes | caught | under seed 1 already |", "|---|---|---|---|"]
+    for name, count, caught, at_once in rates(findings):
+        lines.append(f"| {name} | {count} | {caught} ({_percent(caught, count)}) | {at_once} |")
+    how = (_FULL if full else _FIRST_ONLY).format(seeds=seeds)
+    text = _PAGE.format(
+        count=len(findings), how=how, seeds=seeds, rates="\n".join(lines), full=" --full" if full else ""
+    )
+    for part, title in PARTS.items():
+        found = [finding for finding in findings if finding.mutant.part == part]
+        if found:
+            columns = ["the mistake", "thought", *(["seeds"] if full else []), "caught by", "first"]
+            rows = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+            text += "\n".join(["", f"## {part}: {title}", "", *rows, *map(_row, found), ""])
+    return text
+
+
+def _row(finding: Finding) -> str:
+    mutant, catch = finding.mutant, finding.catch
+    name = f"[{mutant.name}](../tests/mutants/{mutant.name}.toml)"
+    cells = [f"{name}: {_cell(mutant.title)} ({_cell(mutant.section)})", f"“{_cell(mutant.misconception)}”"]
+    if finding.full:
+        cells.append(f"{finding.seeds_caught} of {finding.runs}")
+    if catch is None:
+        cells += [f"**{SURVIVES}**", ""]
+    else:
+        cells += [_tests(finding, code="`"), f"seed {catch.trial.seed}: {_cell(catch.trial.verdict)}"]
+        if finding.full:
+            cells[-1] = f"seed {catch.trial.seed}, `{catch.trial.test}`: {_cell(catch.trial.verdict)}"
+    return f"| {' | '.join(cells)} |"
+
+
+def _tests(finding: Finding, code: str = "") -> str:
+    found = finding.tests
+    named = [f"{code}{test}{code}{f' {failed}' if failed > 1 else ''}" for test, (failed, _) in found.items()]
+    more = len(named) - _MOST_TESTS
+    parts = [f"{part}: {len(tests)}" for part, tests in finding.tests_of_other_parts.items()]
+    others = [f"tests of other parts ({', '.join(parts)})"] if parts else []
+    return ", ".join([*named[:_MOST_TESTS], *([f"{more} more"] if more > 0 else []), *others])
+
+
+def _seed(finding: Finding) -> int:
+    return finding.catch.trial.seed if finding.catch else 0
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part // whole} %"
+
+
+def _cell(text: str) -> str:
+    for sign in "\\|<>*_`[]":
+        text = text.replace(sign, f"\\{sign}")
+    return text
