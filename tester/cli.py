@@ -385,14 +385,16 @@ def mutants_command(
 ) -> None:
     """Show which graded tests catch which planted mistakes: the kill matrix.
 
-    Each mistake is planted in a copy of the reference, and the tests of its part run on it, all under seed 1, then
-    all under seed 2, and so on, until one fails. One that survives shows a hole in the tests.
+    Each mistake is planted in a copy of the reference. The tests of its part run
+    on it, all under seed 1, then all under seed 2, and so on, until one fails.
+    A mistake that survives shows a hole in the tests.
 
-    What was run is kept in .raftlab/mutants, for as long as neither the mistake nor the code changes: stop with Ctrl-C,
-    and the same command goes on.
+    What was run is kept in .raftlab/mutants, for as long as neither the mistake
+    nor the code changes: stop with Ctrl-C, and the same command goes on.
 
     For example: tester mutants double-vote --runs 40 --full
-    shows by which tests of part 2A, and under how many of 40 seeds, a Raft is caught that votes twice in a term.
+    shows by which tests of part 2A, and under how many of 40 seeds, a Raft is
+    caught that votes twice in a term.
     """
     code = matrix_command.kill_matrix(
         Console(highlight=False),

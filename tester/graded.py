@@ -46,13 +46,13 @@ class GradedTest:
 
     name: str
     file: str
-    _function: Callable[[Any], None]
-    _cluster: type[Cluster]
+    _function: Callable[..., None]
+    _arguments: tuple[str, ...]
 
     def attempt(self, run: Run) -> Exception | None:
         """Runs it on `run`; what it raised."""
         try:
-            self._function(functools.partial(self._cluster, run))
+            self._function(**{name: _argument(name, run) for name in self._arguments})
         except Exception as error:
             return error
         return None
@@ -67,9 +67,13 @@ def graded_test(name: str) -> GradedTest:
     """
     path = Path(find_test(name).partition("::")[0]).resolve()
     function = getattr(_module(path), name)
-    argument = next(iter(inspect.signature(function).parameters))
     file = path.relative_to(reference_root().resolve()).as_posix()
-    return GradedTest(name, file, function, CLUSTERS[argument])
+    return GradedTest(name, file, function, tuple(inspect.signature(function).parameters))
+
+
+def _argument(name: str, run: Run) -> Any:
+    """What a graded test is given as its argument of that name."""
+    return run if name == "lab_run" else functools.partial(CLUSTERS[name], run)
 
 
 @functools.cache

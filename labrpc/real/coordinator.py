@@ -9,6 +9,7 @@ passes by itself, a host is handed what comes for it and runs on, and an effect 
 
 from __future__ import annotations
 
+import gc
 import heapq
 import queue
 import sys
@@ -57,9 +58,11 @@ class RealCoordinator(Coordinator):
 
     def _enter(self) -> None:
         self._recursion_limit = sys.getrecursionlimit()
+        gc.freeze()  # a collection stops every thread: it need not look at pytest's objects, too
 
     def _leave(self) -> None:
         self.warnings += self._real_machines.warnings
+        gc.unfreeze()
 
     def _collect_garbage(self) -> None:
         """Python collects when it wants to."""

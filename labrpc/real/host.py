@@ -14,7 +14,7 @@ from collections.abc import Callable
 from sys import _getframe
 from typing import Any, NamedTuple
 
-from labrpc.codec import CodecError, decode, encode
+from labrpc.codec import CodecError, Registry, decode, encode
 from labrpc.errors import UsageError
 from labrpc.hosting import HostBase, HostEnd
 from labrpc.persister import Persister
@@ -121,6 +121,16 @@ class RealHost(HostBase):
         kill = getattr(self._controls, "kill", None)
         if kill is not None:
             self.roster.start("lab kill", kill)
+
+    def forget(self) -> None:
+        """Lets go of all that ran on it. Once it has ended and has no threads."""
+        self._controls = None
+        self._handlers = {}
+        self._at_end.clear()
+        self.ends.clear()
+        self.registry = Registry()
+        self.stdlib.clear()
+        self.loader.clear()
 
     def _boot(self, item: frames.Boot) -> None:
         self.ends = [HostEnd(self, target) for target in item.ends]

@@ -66,7 +66,7 @@ class Reaper:
 def _press(host: RealHost, due: float) -> bool:
     """Whether `host` has threads left; from `due` on they are asked to end."""
     if not host.roster.alive():
-        host.loader.clear()
+        host.forget()
         return False
     if time.monotonic() >= due:
         host.roster.press()

@@ -50,17 +50,17 @@ def rates(findings: Sequence[Finding]) -> list[tuple[str, int, int, int]]:
 
 def table(findings: Sequence[Finding]) -> Table:
     """For the terminal: a mistake a row."""
-    shown = Table(
-        "part", "mistake", "seeds", "first", "caught by", "CPU s", box=None, pad_edge=False, header_style="bold"
-    )
+    full = any(finding.full for finding in findings)
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("part", "mistake", *(["seeds"] if full else []), "first", "caught by", "CPU s"):
+        shown.add_column(title, no_wrap=title in ("part", "mistake"), overflow="fold")
     for finding in findings:
         catch = finding.catch
-        if catch is None:
-            cells = (f"0 of {finding.runs}", "", Text(SURVIVES, style="bold red"), f"{finding.cpu_s:.1f}")
-        else:
-            seeds = f"{finding.seeds_caught} of {finding.runs}" if finding.full else ""
-            cells = (seeds, str(catch.trial.seed), Text(_tests(finding)), f"{catch.cpu_s:.1f}")
-        shown.add_row(finding.mutant.part, Text(finding.mutant.name, style="" if catch else "bold red"), *cells)
+        seeds = [f"{finding.seeds_caught} of {finding.runs}"] if full else []
+        name = Text(finding.mutant.name, style="" if catch else "bold red")
+        first = str(catch.trial.seed) if catch else ""
+        tests = Text(_tests(finding)) if catch else Text(SURVIVES, style="bold red")
+        shown.add_row(finding.mutant.part, name, *seeds, first, tests, f"{catch.cpu_s if catch else finding.cpu_s:.1f}")
     return shown
 
 

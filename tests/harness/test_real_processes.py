@@ -670,21 +670,38 @@ def test_graded_tests_pass_on_the_reference(run_pytest, test):
     assert result.ret == 0
 
 
-def test_a_test_that_takes_too_long_leaves_nothing(pytester, run_pytest):
-    test = pytester.makepyfile(
-        """
-        def test_forever(raft_cluster):
-            cluster = raft_cluster(3)
-            machines = cluster.coordinator._machines
-            print("pids", machines.folder, *[node.machine.pid for node in cluster.coordinator._nodes.values()])
-            while True:
-                cluster.sleep(1)
-        """
-    )
-    result = run_pytest(*REAL, "--timeout", "2", "-s", tests=str(test))
-    result.assert_outcomes(failed=1)
-    line = next(line for line in result.outlines if line.startswith("pids") or " pids " in line)
-    folder, *pids = line.partition("pids ")[2].split()
+FOREVER = """\
+def test_forever(raft_cluster):
+    cluster = raft_cluster(3)
+    machines = cluster.coordinator._machines
+    with open("started.tmp", "w") as file:
+        print(machines.folder, *[node.machine.pid for node in cluster.coordinator._nodes.values()], file=file)
+    import os
+    os.rename("started.tmp", "started")
+    while True:
+        cluster.sleep(1)
+"""
+
+
+def check_that_nothing_is_left_of_forever(folder: Path) -> None:
+    disks, *pids = (folder / "started").read_text().split()
     assert len(pids) == 3
-    assert not any(is_running(int(pid)) for pid in pids)
-    assert not Path(folder).exists()
+    wait_until(lambda: not any(is_running(int(pid)) for pid in pids))
+    wait_until(lambda: not Path(disks).exists())
+
+
+def test_a_test_that_takes_too_long_leaves_nothing(pytester, run_pytest):
+    test = pytester.makepyfile(FOREVER)
+    run_pytest(*REAL, "--timeout", "2", tests=str(test)).assert_outcomes(failed=1)
+    check_that_nothing_is_left_of_forever(pytester.path)
+
+
+def test_ctrl_c_leaves_nothing(pytester):
+    test = pytester.makepyfile(FOREVER)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(test), *REAL]
+    judge = subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.PIPE, start_new_session=True, text=True)
+    wait_until(lambda: (pytester.path / "started").exists())
+    os.killpg(judge.pid, signal.SIGINT)
+    output, _ = judge.communicate(timeout=30)
+    assert "KeyboardInterrupt" in output
+    check_that_nothing_is_left_of_forever(pytester.path)

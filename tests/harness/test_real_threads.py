@@ -97,6 +97,20 @@ def test_a_broken_rule_is_found_and_told_with_the_way_to_the_virtual_clock(run_p
     assert "tester replay test_initial_election --seed 3" in text
 
 
+def test_a_server_that_remembers_its_clients_is_told_how_much(run_pytest, tmp_path):
+    solution = tmp_path / "solution"
+    for package in ("raft", "kvraft"):
+        shutil.copytree(ROOT / package, solution / package)
+    server = solution / "kvraft" / "server.py"
+    forgetful = "            return self.store.put(args)"
+    assert forgetful in server.read_text()
+    remembers = f"            self.store.__dict__.setdefault('seen', []).append(args)\n{forgetful}"
+    server.write_text(server.read_text().replace(forgetful, remembers))
+    tests = str(ROOT / "tests" / "labs" / "test_3a_kvserver.py")
+    result = run_pytest("--clock", "real", "-k", "memory", "--solution", str(solution), tests=tests)
+    result.stdout.fnmatch_lines("*the server keeps * bytes more for each client that came, put once and left*")
+
+
 # ------------------------------------------------------------------ what server code sees
 
 OWN = """
