@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,6 +38,9 @@ class Pong:
 """
 
 Lab = Callable[..., Cluster]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it in the background: tests send it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def header_line(offset: int) -> int:
