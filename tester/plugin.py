@@ -30,7 +30,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from labrpc.errors import UsageError
+from labrpc.errors import HarnessStalled, UsageError
 from tester import determinism, failures, interrupts, report
 from tester.history import save_history
 from tester.lateness import fair_verdict
@@ -298,7 +298,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     if run is not None and run.clusters:
         if run.options.is_real:
             run.close()  # its servers would run on; and what does not end is a warning
-            failed = None if failed is None else fair_verdict(run, failed)
+            failed = None if failed is None else _fair_verdict(item, run, failed)
         _keep_journals(item, run)
         if item.config.option.check_determinism:
             _check_determinism(item, run)
@@ -323,6 +323,18 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
             del item.stash[_run_key]
             for cluster in run.clusters:
                 cluster.journal.close()
+
+
+def _fair_verdict(item: pytest.Item, run: Run, error: Exception) -> Exception | None:
+    """The verdict on a run on the real clock. What is the machine's fault is none: then the test has one more try."""
+    verdict = fair_verdict(run, error)
+    if not isinstance(verdict, HarnessStalled):
+        return verdict
+    warnings.warn(LabWarning(f"{verdict}; so the test was run once more"), stacklevel=1)
+    run.restart(run.plan)
+    again = _attempt(item)
+    run.close()
+    return None if again is None else fair_verdict(run, again)
 
 
 def _attempt(item: pytest.Item) -> Exception | None:
