@@ -14,13 +14,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labrpc import context
+from labrpc import context, frames
 from labrpc.disk_persister import DiskPersister
 from labrpc.disk_store import DiskStore
 from labrpc.errors import HarnessError, UsageError
 from labrpc.files import RealFiles
 from labrpc.persister import Contents, check_save
-from labrpc.virtual import frames
 from labrpc.wal import DiskCorruption
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from labrpc import frames
+from labrpc.context import HostEnded
 from labrpc.persister import Contents, LatestContents, check_save
-from labrpc.virtual import frames
-from labrpc.virtual.scheduler import HostEnded
 
 if TYPE_CHECKING:
     from labrpc.real.host import RealHost

@@ -11,9 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from labrpc import frames
+from labrpc.context import HostEnded
 from labrpc.persister import check_save
-from labrpc.virtual import frames
-from labrpc.virtual.scheduler import GreenThread, HostEnded
+from labrpc.virtual.scheduler import GreenThread
 
 if TYPE_CHECKING:
     from labrpc.virtual.host import Host

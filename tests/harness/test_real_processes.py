@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import pytest
 
+from labrpc import frames
 from labrpc import nursery as nursery_module
 from labrpc.codec import decode_record, encode
 from labrpc.disk_persister import DiskPersister
@@ -25,7 +26,6 @@ from labrpc.persister import Contents, MemoryPersister
 from labrpc.real import processes
 from labrpc.real.disk import LostSave, MirroredDisk, recovered
 from labrpc.real.processes import RealProcessMachines
-from labrpc.virtual import frames
 from labrpc.virtual.loader import CodeBundle
 from tester.raft_cluster import RaftCluster
 from tester.run import Options, Run
