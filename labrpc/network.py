@@ -19,7 +19,7 @@ from typing import NamedTuple
 from labrpc.errors import UsageError
 from labrpc.streams import Events, Streams
 
-__all__ = ["Counts", "Fate", "Network", "is_clerk"]
+__all__ = ["Counts", "Fate", "Network", "host_title", "is_clerk"]
 
 MS = 1_000_000
 
@@ -351,6 +351,11 @@ class Network:
 def is_clerk(host: str) -> bool:
     """Whether `host` is a client of the service, not a server."""
     return host.startswith("c")
+
+
+def host_title(name: str) -> str:
+    """`server 2` or `clerk 1`, for people."""
+    return f"clerk {name[1:]}" if is_clerk(name) else f"server {name}"
 
 
 def _name(host: int | str) -> str:

@@ -15,11 +15,11 @@ from types import TracebackType
 from typing import Any
 
 from labrpc.errors import UsageError
+from labrpc.event_loop import HarnessTask
 from labrpc.journal import Journal
 from labrpc.network import Network
+from labrpc.shutdown import Shutdown
 from labrpc.streams import Events, Stream
-from labrpc.virtual.records import HarnessTask
-from labrpc.virtual.shutdown import Shutdown
 from tester.run import Run
 
 __all__ = ["Cluster", "Server", "Task"]

@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from labrpc.codec import Record
+from labrpc.coordinator import Coordinator
 from labrpc.errors import InvariantViolation
 from labrpc.journal import Delivered, Dropped, Sent
-from labrpc.virtual.coordinator import Coordinator
 from tester.payloads import message_body
 from tester.probe import DurabilityProbe
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from labrpc import frames
 from labrpc.codec import Record, encode
-from labrpc.virtual import frames
-from labrpc.virtual.coordinator import QUANTUM_NS, Coordinator
-from labrpc.virtual.records import MachineFactory
+from labrpc.coordinator import Coordinator
+from labrpc.virtual.steps import QUANTUM_NS, StepMachines
 from tester.payloads import message_body
 
 __all__ = ["DurabilityProbe"]
@@ -38,7 +38,7 @@ class DurabilityProbe:
         servers: the cluster's size.
     """
 
-    def __init__(self, machines: MachineFactory, coordinator: Coordinator, servers: int) -> None:
+    def __init__(self, machines: StepMachines, coordinator: Coordinator, servers: int) -> None:
         self._machines = machines
         self._coordinator = coordinator
         self._servers = servers

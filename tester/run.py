@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labrpc.coordinator import Coordinator
 from labrpc.errors import UsageError
 from labrpc.ledger import Decision, Ledger
 from labrpc.network import Network
@@ -25,12 +26,12 @@ from labrpc.real.coordinator import RealCoordinator
 from labrpc.real.machines import RealMachines, ThreadMachines
 from labrpc.real.processes import RealProcessMachines
 from labrpc.streams import Overrides, Streams
-from labrpc.virtual.coordinator import Coordinator
+from labrpc.virtual.coordinator import VirtualCoordinator
 from labrpc.virtual.disturbance import Disturbance
 from labrpc.virtual.loader import CodeBundle
 from labrpc.virtual.machines import InProcessMachines
 from labrpc.virtual.processes import STEP_WALL_LIMIT_S, ProcessMachines
-from labrpc.virtual.records import MachineFactory
+from labrpc.virtual.steps import StepMachines
 
 if TYPE_CHECKING:
     from tester.cluster import Cluster
@@ -214,7 +215,7 @@ class Run:
     def disturbance(self, streams: Streams) -> Disturbance:
         return Disturbance(streams, stalls=self.options.stalls)
 
-    def machines(self, ledger: Ledger | None = None) -> MachineFactory:
+    def machines(self, ledger: Ledger | None = None) -> StepMachines:
         """Where this run's virtual hosts are made; those in this process record into `ledger`.
 
         On the real clock these are the judge's throwaway ones.
@@ -230,7 +231,7 @@ class Run:
         return ProcessMachines(bundle, _nursery(), cpu=_own_cpu(), wall_limit_s=self.options.step_wall_limit_s)
 
     def coordinator(
-        self, streams: Streams, machines: MachineFactory, *, network: Network, time_limit: float
+        self, streams: Streams, machines: StepMachines, *, network: Network, time_limit: float
     ) -> Coordinator:
         """What drives a cluster of this run.
 
@@ -241,7 +242,7 @@ class Run:
         limit_ns = round(min(time_limit, self.plan.longest_s) * 1e9)
         disturbance = self.disturbance(streams)
         if not self.options.is_real:
-            return Coordinator(streams, machines, disturbance=disturbance, network=network, limit_ns=limit_ns)
+            return VirtualCoordinator(streams, machines, disturbance=disturbance, network=network, limit_ns=limit_ns)
         real = self.real_machines()
         return RealCoordinator(streams, real, disturbance=disturbance, network=network, limit_ns=limit_ns)
 

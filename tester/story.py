@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from labrpc.journal import Sent
 from labrpc.ledger import Decision
-from labrpc.virtual.coordinator import host_title
+from labrpc.network import host_title
 from tester.payloads import message_body
 
 __all__ = ["COMMANDS", "Origin", "Sentence", "origin_of", "tell", "tell_how_many"]

@@ -11,9 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from labrpc.persister import check_save
-from labrpc.virtual import frames
-from labrpc.virtual.scheduler import GreenThread, HostEnded
+from labrpc import frames
+from labrpc.context import HostEnded
+from labrpc.persister import Contents, LatestContents, check_save
+from labrpc.virtual.scheduler import GreenThread
 
 if TYPE_CHECKING:
     from labrpc.virtual.host import Host
@@ -21,13 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["HostPersister", "HostSave"]
 
 
-class HostPersister:
+class HostPersister(LatestContents):
     """See `labrpc.Persister`."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._raft_state = b""
-        self._snapshot = b""
+        self._latest = Contents(b"", b"")
         self._count = 0
         self._saved = 0
         """The last save that is durable: all up to it are."""
@@ -39,7 +39,7 @@ class HostPersister:
 
     def load(self, raft_state: bytes, snapshot: bytes) -> None:
         """What the disk held when the host started."""
-        self._raft_state, self._snapshot = raft_state, snapshot
+        self._latest = Contents(raft_state, snapshot)
 
     def save(self, raft_state: bytes, snapshot: bytes | None = None) -> None:
         host = self._host
@@ -62,9 +62,7 @@ class HostPersister:
         check_save(raft_state, snapshot)
         if self._host.ended:
             raise HostEnded
-        self._raft_state = raft_state
-        if snapshot is not None:
-            self._snapshot = snapshot
+        self._hand_over(raft_state, snapshot)
         self._count += 1
         host = self._host
         host.charge((len(raft_state) + len(snapshot or b"")) // 100)
@@ -90,18 +88,6 @@ class HostPersister:
             host.emit(frames.Saved(host.clock(), self._saved))
             if self._pending and self._pending[0][0] == self._saved:
                 self._pending.popleft()[1].finish()
-
-    def read_raft_state(self) -> bytes:
-        return self._raft_state
-
-    def read_snapshot(self) -> bytes:
-        return self._snapshot
-
-    def raft_state_size(self) -> int:
-        return len(self._raft_state)
-
-    def snapshot_size(self) -> int:
-        return len(self._snapshot)
 
 
 class HostSave:

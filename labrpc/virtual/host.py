@@ -13,17 +13,18 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from labrpc import context
+from labrpc import context, frames
 from labrpc.codec import CodecError, decode, encode
 from labrpc.errors import HarnessError, UsageError
 from labrpc.hosting import HostBase, HostEnd
 from labrpc.ledger import Ledger
 from labrpc.streams import Streams
-from labrpc.virtual import diagnosis, frames
+from labrpc.virtual import diagnosis
 from labrpc.virtual.disk import HostPersister
 from labrpc.virtual.loader import CodeBundle, Loader
 from labrpc.virtual.pins import pin_of
 from labrpc.virtual.scheduler import STEP_NS, GreenThread, Scheduler, StallPlan
+from labrpc.virtual.steps import Step
 
 __all__ = ["Host"]
 
@@ -63,7 +64,7 @@ class Host(HostBase, Scheduler):
 
     # -------------------------------------------------------------- the coordinator's side
 
-    def step(self, now: int, limit: int, inbox: list[frames.InboxItem]) -> frames.Step:
+    def step(self, now: int, limit: int, inbox: list[frames.InboxItem]) -> Step:
         """Takes `inbox` in at virtual time `now` and runs for at most `limit` ns of CPU."""
         if now > self.now:
             self.now = now
@@ -76,7 +77,7 @@ class Host(HostBase, Scheduler):
             wake = self.run(limit)
         finally:
             context.current = None
-        return frames.Step(effects, self.now, wake)
+        return Step(effects, self.now, wake)
 
     def collect(self) -> None:
         """Its garbage is this process's, which the coordinator collects."""

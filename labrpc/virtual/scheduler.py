@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 from greenlet import getcurrent, greenlet
 
 from labrpc import context
+from labrpc.context import HostEnded
 from labrpc.streams import Streams
 from labrpc.virtual.pins import StallPins
 
-__all__ = ["STEP_NS", "GreenThread", "HostEnded", "Scheduler", "StallPlan", "host"]
+__all__ = ["STEP_NS", "GreenThread", "Scheduler", "StallPlan", "host"]
 
 STEP_NS = 100
 """Virtual CPU time of one step point: about what one statement of CPython takes."""
@@ -43,10 +44,6 @@ _REFUSALS = 100_000
 
 _undying: list[greenlet] = []
 """Kept, since a greenlet that is let go of is run once more, to end it."""
-
-
-class HostEnded(BaseException):
-    """The host crashed or was stopped: nothing on it may go on."""
 
 
 class StallPlan(NamedTuple):

@@ -20,20 +20,10 @@ SNIPPET = "tests.harness.programs.snippet"
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {SNIPPET: Path(__file__).parent / "programs" / "snippet.py"}
 
-HEADER = """\
+HEADER = f"""\
+{(Path(__file__).parent / "programs" / "ping.py").read_text()}
 import queue, random, threading, time
-from dataclasses import dataclass
-from labrpc import annotate, decode, encode, message, rpc
-
-@message
-@dataclass
-class Ping:
-    number: int
-
-@message
-@dataclass
-class Pong:
-    number: int
+from labrpc import annotate, decode, encode, rpc
 
 """
 

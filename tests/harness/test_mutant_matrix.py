@@ -16,15 +16,17 @@ from typer.testing import CliRunner, Result
 
 from labrpc.errors import HarnessError, UsageError
 from tester import mutants
+from tester.attempts import first
 from tester.cli import app
 from tester.graded import graded_tests
 from tester.matrix import campaign
 from tester.matrix.campaign import Job
 from tester.matrix.finding import order
 from tester.matrix.results import Results, key_of
-from tester.matrix.trial import Trial, attempt
+from tester.matrix.trial import Trial, trial_of
 from tester.mutants import Mutant
 from tester.parts import PARTS
+from tester.run import Options
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / mutants.FOLDER
@@ -133,8 +135,11 @@ def test_a_sample_of_the_mistakes_is_caught():
 )
 def test_a_test_sharpened_for_a_mistake_catches_it(tmp_path, mutant, test, verdict):
     solution = mutants.load(FOLDER / f"{mutant}.toml").plant(ROOT, tmp_path / "solution")
-    found = (attempt(solution, test, seed).verdict for seed in range(1, 13))
-    assert verdict in next(filter(None, found))
+    found = first(
+        ((test, seed) for seed in range(1, 13)), Options(solution=solution), lambda each: trial_of(each).verdict or None
+    )
+    assert found is not None
+    assert verdict in found
 
 
 def test_a_mistake_that_survives_is_named_and_is_exit_code_1(tmp_path):

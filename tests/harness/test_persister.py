@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from labrpc.errors import UsageError
+from labrpc.frames import HostSettings, Report, Save, Saved
 from labrpc.persister import MemoryPersister, Persister, SaveFuture
-from labrpc.virtual.frames import HostSettings, Report, Save, Saved
 from labrpc.virtual.host import Host
 from labrpc.virtual.loader import CodeBundle
 

@@ -1,15 +1,13 @@
 """What passes between the coordinator and a host: inbox items in, timed effects out.
 
-    coordinator --Inbox items--> host.step(now, limit, inbox) --Effects, each at its own instant--> coordinator
+    coordinator --inbox items--> host --effects, each at its own instant--> coordinator
 
-The same structures are handed over as objects when the host is in this process, and as one MessagePack frame a step
-when it is a child process. Decoding a frame checks every field's type: a child can lie, not confuse.
-Instants (`at`, `due`) are virtual nanoseconds since the run began.
+The same structures are handed over as objects when the host is in this process, and as MessagePack frames when it is a
+child process. Decoding a frame checks every field's type: a child can lie, not confuse.
+Instants (`at`) are nanoseconds, on virtual time since the run began.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import msgspec
 
@@ -33,8 +31,6 @@ __all__ = [
     "Save",
     "Saved",
     "SetClock",
-    "Step",
-    "StepFrame",
 ]
 
 
@@ -205,19 +201,3 @@ class Report(_Frame):
 
 
 Effect = Call | Answer | Save | Saved | Apply | Result | Output | Annotation | AnnotationEnd | Report
-
-
-class Step(NamedTuple):
-    """What one step did: the effects, the host's own clock, and when it wants to go on (None: if something comes)."""
-
-    effects: list[Effect]
-    clock: int
-    wake: int | None
-
-
-class StepFrame(msgspec.Struct, array_like=True, gc=False):
-    """A request for one step, as sent to a child process."""
-
-    now: int
-    limit: int
-    inbox: list[InboxItem]
