@@ -31,6 +31,7 @@ import pytest
 from rich.console import Console
 
 from labrpc.errors import HarnessStalled, UsageError
+from labrpc.real.disk import LostSave
 from tester import determinism, failures, interrupts, report
 from tester.history import save_history
 from tester.lateness import fair_verdict
@@ -496,7 +497,8 @@ def _keep_failure(item: pytest.Item, run: Run, error: BaseException, replay: str
     )
     facts = {"seed": report.seed_text(run), report.time_title(run): f"{cluster.now:.6f} s", "replay": replay}
     try:
-        folder = failures.keep(item.config.rootpath, failure, cluster, text, facts)
+        disk = error.files if isinstance(error, LostSave) else None
+        folder = failures.keep(item.config.rootpath, failure, cluster, text, facts, disk)
     except Exception as reason:  # whatever it is, it must not take the verdict's place
         return f"\n(the run could not be kept: {type(reason).__name__}: {reason})\n"
     return f"\nto look at: {os.path.relpath(folder / 'timeline.html', item.config.invocation_params.dir)}\n"

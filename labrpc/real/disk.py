@@ -29,8 +29,22 @@ if TYPE_CHECKING:
 __all__ = ["LostSave", "MirroredDisk", "MirroredSave", "advice", "recovered"]
 
 
+_MOST_KEPT = 64 << 20
+
+
 class LostSave(HarnessError):
-    """What a server had reported durable is not on its disk: `DiskPersister` or the file system is to blame."""
+    """What a server had reported durable is not on its disk: `DiskPersister` or the file system is to blame.
+
+    Attributes:
+        files: file name -> content, of what is on the disk; empty if that is more than 64 MiB.
+    """
+
+    def __init__(self, text: str, folder: Path) -> None:
+        super().__init__(text)
+        self.files: dict[str, bytes] = {}
+        files = [file for file in sorted(folder.iterdir()) if file.is_file()]
+        if sum(file.stat().st_size for file in files) <= _MOST_KEPT:
+            self.files = {file.name: file.read_bytes() for file in files}
 
 
 def advice(error: Exception) -> str:
@@ -110,8 +124,8 @@ def recovered(folder: Path, survivors: Sequence[Contents], title: str) -> Conten
     try:
         store = DiskStore(RealFiles(folder))
         store.close()
-    except DiskCorruption as error:
-        raise LostSave(f"{title} lost a save that it had reported durable: {error}") from None
+    except (DiskCorruption, UsageError) as error:  # UsageError: even what says that it is a disk of ours is damaged
+        raise LostSave(f"{title} lost a save that it had reported durable: {error}", folder) from None
     except OSError as error:
         raise HarnessError(f"the disk of {title} cannot be opened: {advice(error)}") from None
     found = Contents(store.raft_state, store.snapshot)
@@ -119,6 +133,7 @@ def recovered(folder: Path, survivors: Sequence[Contents], title: str) -> Conten
         raise LostSave(
             f"{title} lost a save that it had reported durable: a restart finds {len(found.raft_state)} "
             f"bytes of raft state and {len(found.snapshot)} of snapshot in {folder}, and neither the last durable save "
-            f"nor any of the {len(survivors) - 1} handed over after it left these"
+            f"nor any of the {len(survivors) - 1} handed over after it left these",
+            folder,
         )
     return found

@@ -166,6 +166,34 @@ def test_a_lost_save_ends_the_run_with_whose_fault_it_is():
         cluster.run.close()
 
 
+LOSES = """
+from tester.parts import part
+
+@part("2C", points=1)
+def test_loses(raft_cluster):
+    cluster = raft_cluster(servers=3)
+    cluster.one("x", 3)
+    machine = cluster.coordinator._nodes["2"].machine
+    end = machine.end
+    def end_and_forget():
+        end()
+        for file in machine._folder.iterdir():
+            if file.is_file():
+                file.write_bytes(b"nothing of what was saved")
+    machine.end = end_and_forget
+    cluster.crash(2)
+"""
+
+
+def test_the_disk_that_lost_a_save_is_kept_beside_the_failure(pytester):
+    pytester.makepyfile(LOSES)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--seed", "5", *REAL)
+    assert "LostSave: server 2 lost a save that it had reported durable" in result.stdout.str()
+    files = list((pytester.path / ".raftlab" / "failures" / "test_loses-seed-5" / "disk").iterdir())
+    assert files
+    assert all(file.read_bytes() == b"nothing of what was saved" for file in files)
+
+
 def test_a_clock_cannot_be_set():
     cluster = run_cluster(1)
     try:
