@@ -36,15 +36,12 @@ class LostSave(HarnessError):
     """What a server had reported durable is not on its disk: `DiskPersister` or the file system is to blame.
 
     Attributes:
-        files: file name -> content, of what is on the disk; empty if that is more than 64 MiB.
+        files: file name -> content, of what was on the disk; empty if that was more than 64 MiB.
     """
 
-    def __init__(self, text: str, folder: Path) -> None:
+    def __init__(self, text: str, files: dict[str, bytes]) -> None:
         super().__init__(text)
-        self.files: dict[str, bytes] = {}
-        files = [file for file in sorted(folder.iterdir()) if file.is_file()]
-        if sum(file.stat().st_size for file in files) <= _MOST_KEPT:
-            self.files = {file.name: file.read_bytes() for file in files}
+        self.files = files
 
 
 def advice(error: Exception) -> str:
@@ -122,10 +119,11 @@ def recovered(folder: Path, survivors: Sequence[Contents], title: str) -> Conten
         HarnessError: of the file system.
     """
     try:
+        files = _read_all(folder)  # to open it cuts off what a kill has torn
         store = DiskStore(RealFiles(folder))
         store.close()
     except (DiskCorruption, UsageError) as error:  # UsageError: even what says that it is a disk of ours is damaged
-        raise LostSave(f"{title} lost a save that it had reported durable: {error}", folder) from None
+        raise LostSave(f"{title} lost a save that it had reported durable: {error}", files) from None
     except OSError as error:
         raise HarnessError(f"the disk of {title} cannot be opened: {advice(error)}") from None
     found = Contents(store.raft_state, store.snapshot)
@@ -134,6 +132,13 @@ def recovered(folder: Path, survivors: Sequence[Contents], title: str) -> Conten
             f"{title} lost a save that it had reported durable: a restart finds {len(found.raft_state)} "
             f"bytes of raft state and {len(found.snapshot)} of snapshot in {folder}, and neither the last durable save "
             f"nor any of the {len(survivors) - 1} handed over after it left these",
-            folder,
+            files,
         )
     return found
+
+
+def _read_all(folder: Path) -> dict[str, bytes]:
+    files = [file for file in sorted(folder.iterdir()) if file.is_file()] if folder.is_dir() else []
+    if sum(file.stat().st_size for file in files) > _MOST_KEPT:
+        return {}
+    return {file.name: file.read_bytes() for file in files}
