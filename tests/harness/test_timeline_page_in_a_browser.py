@@ -131,6 +131,15 @@ def test_the_state_at_the_cursor_is_that_of_its_time(show):
     ]
 
 
+def test_where_nobody_sends_a_message_of_raft_no_role_is_shown(show):
+    without = [event for event in journal() if not getattr(event, "method", "").startswith("Raft.")]
+    page = show(read(without), link="#t=0.1")
+    assert [states(page)[server][:2] for server in "012"] == [["", ""]] * 3
+    page = show(read(without), link="#t=0.24")
+    assert [states(page)[server][0] for server in "012"] == ["-", "", ""]
+    assert "follower" not in page.locator("#events").inner_text()
+
+
 def test_a_link_opens_at_its_time_and_lane_and_the_cursor_writes_it(show):
     page = show(read(journal()), "#t=0.12&server=2&from=0.1&to=0.2")
     assert page.locator("#cursor-time").inner_text() == "0.120000000 s"
