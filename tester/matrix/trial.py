@@ -1,6 +1,7 @@
 """One run of one graded test on one planted mistake, and a mistake's runs in a process of their own.
 
-    {"solution": DIR, "groups": [[[test, seed], …], …], "full": false} --stdin--> python -m tester.matrix.trial
+    {"solution": DIR, "schedule": "mix", "groups": [[[test, seed], …], …], "full": false}
+        --stdin--> python -m tester.matrix.trial
     a line of JSON a run <--stdout--
 
 The process ends with its parent: its next line has nobody to read it.
@@ -48,9 +49,9 @@ class Trial:
     cpu_s: float = 0.0
 
 
-def attempt(solution: Path, test: str, seed: int) -> Trial:
-    """Runs `test` under `seed` on the code in `solution`."""
-    run = Run(seed, Options(solution=solution))
+def attempt(solution: Path, test: str, seed: int, schedule: str = Options.schedule) -> Trial:
+    """Runs `test` under `seed` and `schedule` on the code in `solution`."""
+    run = Run(seed, Options(solution=solution, schedule=schedule))
     began = time.process_time()
     found: dict[str, str | bool] = {}
     lift = interrupts.limit_wall_time(WALL_LIMIT_S)
@@ -77,7 +78,7 @@ def main() -> None:
     out, sys.stdout = sys.stdout, sys.stderr  # what a test prints is no answer of ours
     for group in asked["groups"]:
         for test, seed in group:
-            trial = attempt(Path(asked["solution"]), test, seed)
+            trial = attempt(Path(asked["solution"]), test, seed, asked["schedule"])
             print(json.dumps(asdict(trial)), file=out, flush=True)
             if trial.verdict and not asked["full"]:
                 break
