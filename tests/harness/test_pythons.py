@@ -20,10 +20,11 @@ HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def journal_hashes(python: str, folder: Path, servers: str, hash_seed: str) -> dict[str, str]:
-    """Journal hash by test id and seed of part 2A under these seeds, which have every schedule of mix, run by `python`."""
+    """Journal hash by test id and seed of part 2A under seeds that have every schedule of mix, run by `python`."""
     assert {Disturbance(Streams(seed)).schedule for seed in SEEDS} == {"uniform", "swarm", "pct"}
     results = folder / f"{servers}-{hash_seed}.xml"
-    command = [python, "-m", "pytest", "tests/labs", "-m", "2A", "--seed", str(SEEDS[0]), "--runs", str(len(SEEDS)), "--servers", servers,
+    seeds = ["--seed", str(SEEDS[0]), "--runs", str(len(SEEDS))]
+    command = [python, "-m", "pytest", "tests/labs", "-m", "2A", *seeds, "--servers", servers,
                "-q", "-p", "no:cacheprovider", f"--junitxml={results}"]  # fmt: skip
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST"):
