@@ -38,7 +38,7 @@ GROUPS = {
 def rpc_seconds(servers: str, clock: str = "virtual") -> float:
     """Wall seconds of one no-op RPC through codec, network and a handler thread."""
     programs = {name: ROOT / f"{name.replace('.', '/')}.py" for name in (ECHO, PING)}
-    run = Run(1, Options(clock=clock, servers=servers, stalls=False, programs=programs))
+    run = Run(1, Options(clock=clock, servers=servers, schedule="none", programs=programs))
     # The benchmark's own patience: a control call may take 10 s of the run's clock.
     cluster = Cluster(run, 2, program=ECHO, latency=0.0 if run.options.is_real else 0.0002)
     try:

@@ -179,8 +179,9 @@ class Coordinator(EventLoop):
         streams = self.streams.sub(f"host/{name}").sub(str(incarnation))
         disturbance = self.disturbance
         return frames.HostSettings(
-            name, incarnation, streams.key, streams.path, streams.overrides(), disturbance.mean_gap_steps,
+            name, incarnation, streams.key, streams.path, streams.overrides(), disturbance.mean_gap_of(name),
             disturbance.longest_stall_ns, disturbance.longest_async_save_ns, self._output_limit, streams.calm,
+            disturbance.longest_sync_save_ns, disturbance.stretch_steps, disturbance.changes,
         )  # fmt: skip
 
     def is_up(self, name: str) -> bool:

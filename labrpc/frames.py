@@ -41,7 +41,8 @@ class _Frame(msgspec.Struct, array_like=True, tag=True, gc=False):
 class HostSettings(msgspec.Struct, array_like=True):
     """What makes one incarnation of a host: who it is, its random streams and how it is disturbed.
 
-    `key`, `path` and `calm` are those of its `Streams`; `overrides` are (stream, decision, value) triples for them.
+    `key`, `path` and `calm` are those of its `Streams`; `overrides` are (stream, decision, value) triples for them;
+    `stretch_steps` and `changes` are those of its `StallPlan`.
     """
 
     name: str
@@ -54,6 +55,9 @@ class HostSettings(msgspec.Struct, array_like=True):
     longest_async_save_ns: int
     output_limit: int
     calm: bool = False
+    longest_sync_save_ns: int = 0
+    stretch_steps: int = 0
+    changes: int = 0
 
 
 # ------------------------------------------------------------------ inbox: coordinator to host

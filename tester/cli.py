@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.text import Text
 
 from labrpc.errors import HarnessError, UsageError
+from labrpc.virtual.disturbance import SCHEDULES
 from tester import check_history, demo, export, failures, logs, replay_command, shrink_command, timeline_command
 from tester.gallery import command as gallery_command
 from tester.matrix import command as matrix_command
+from tester.run import Options
 
 __all__ = ["main"]
 
@@ -107,7 +109,7 @@ def shrink(
     seed: Annotated[str, typer.Option(help="The seed that fails.", show_default=False)],
     solution: Solution = None,
     budget: Annotated[str, typer.Option(help="What it may take: 60s, 2m, or 200runs.")] = "60s",
-    stalls: Annotated[str, typer.Option(help="off: never preempt a thread.")] = "on",
+    schedule: Annotated[str, typer.Option(help="That of the run that fails.")] = Options.schedule,
 ) -> None:
     """Find the few faults and decisions that a failing run needs.
 
@@ -117,7 +119,7 @@ def shrink(
     For example: tester shrink test_many_elections --seed 2 --solution .raftlab/demo/double-vote
     """
     code = shrink_command.shrink(
-        Console(highlight=False), test=test, seed=seed, solution=solution, budget=budget, options=["--stalls", stalls]
+        Console(highlight=False), test=test, seed=seed, solution=solution, budget=budget, schedule=schedule
     )
     raise typer.Exit(code)
 
@@ -146,7 +148,9 @@ def replay(
     record: Annotated[bool, typer.Option("--record", help="With --server: record what it is given anew.")] = False,
     solution: Solution = None,
     servers: Annotated[str, typer.Option(help="threads or processes: the same run.")] = "threads",
-    stalls: Annotated[str, typer.Option(help="off: never preempt a thread.")] = "on",
+    schedule: Annotated[
+        str | None, typer.Option(help=f"{', '.join(SCHEDULES)}.", show_default="mix, or that of --shrunk")
+    ] = None,
     shrunk: Annotated[Path | None, typer.Option(help="Replay this shrunk run.", show_default=False)] = None,
 ) -> None:
     """Have a run again, with everything on.
@@ -174,7 +178,7 @@ def replay(
         record=record,
         solution=solution,
         servers=servers,
-        stalls=stalls,
+        schedule=schedule,
         shrunk=shrunk,
     )
     raise typer.Exit(code)
@@ -372,6 +376,10 @@ def mutants_command(
     folder: Annotated[
         Path | None, typer.Option(help="Take the mistakes in this folder.", show_default="tests/mutants")
     ] = None,
+    schedule: Annotated[str, typer.Option(help=f"{', '.join(SCHEDULES)}.")] = Options.schedule,
+    schedules: Annotated[
+        bool, typer.Option("--schedules", help="Run all under the other schedules, too, and compare them.")
+    ] = False,
 ) -> None:
     """Show which graded tests catch which planted mistakes: the kill matrix.
 
@@ -399,6 +407,8 @@ def mutants_command(
         json_file=as_json,
         page_file=out,
         folder=folder,
+        schedule=schedule,
+        schedules=schedules,
     )
     raise typer.Exit(code)
 

@@ -97,9 +97,13 @@ class Cluster:
         self.program = program
         self._config = config or {}
         streams = run.streams()
-        self.network = Network(streams, latency_ns=None if latency is None else round(latency * 1e9))
+        disturbance = run.disturbance(streams)
+        latency_ns = None if latency is None else round(latency * 1e9)
+        self.network = Network(streams, latency_ns=latency_ns, climate=disturbance.climate)
         self.machines = run.machines(streams.ledger)
-        self.coordinator = run.coordinator(streams, self.machines, network=self.network, time_limit=time_limit)
+        self.coordinator = run.coordinator(
+            streams, self.machines, disturbance=disturbance, network=self.network, time_limit=time_limit
+        )
         if run.plan.carries_on:
             self.coordinator.tolerated = []
         run.clusters.append(self)

@@ -81,7 +81,7 @@ class DurabilityProbe:
         """The replies of a server booted from `server`'s durable bytes to one request after the other."""
         name = str(server)
         settings = self._coordinator.settings(name, 0)
-        settings.mean_gap_steps = 0
+        settings.mean_gap_steps = settings.stretch_steps = settings.longest_sync_save_ns = 0
         durable = self._coordinator.disk(name).durable
         config = encode({"me": server, "servers": self._servers})
         ends = [str(peer) for peer in range(self._servers)]

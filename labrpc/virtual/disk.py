@@ -1,8 +1,8 @@
 """The persister that server code sees on a virtual host.
 
 It keeps the latest contents for reading, and tells the coordinator, which owns the durable ones, by effects: `Save`
-when a save is handed over, `Saved` when it completes, in the same order. Synchronous saves complete at once unless
-asynchronous ones are still pending before them; those take a drawn time each.
+when a save is handed over, `Saved` when it completes, in the same order. Each save takes a drawn time; where the run's
+disks are quick synchronous ones take none, and complete at once unless earlier ones are still pending.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ class HostPersister(LatestContents):
         """The asynchronous saves after it."""
         self._longest = host.settings.longest_async_save_ns
         self._latency = host.streams.weather("disk/latency")
+        self._longest_sync = host.settings.longest_sync_save_ns
+        self._sync_latency = host.streams.weather("disk/sync")
 
     def load(self, raft_state: bytes, snapshot: bytes) -> None:
         """What the disk held when the host started."""
@@ -44,6 +46,8 @@ class HostPersister(LatestContents):
     def save(self, raft_state: bytes, snapshot: bytes | None = None) -> None:
         host = self._host
         number = self._begin(raft_state, snapshot)
+        if self._longest_sync:
+            self._free_at = max(self._free_at, host.clock()) + self._sync_latency.draw(self._longest_sync + 1)
         due = self._free_at  # what other threads hand over while this one waits comes after it
         while host.clock() < due:
             host.park(due, "waits for the disk")

@@ -1,6 +1,7 @@
 """What a run of a graded test on a planted mistake came to, and a mistake's runs in a process of their own.
 
-    {"solution": DIR, "groups": [[[test, seed], …], …], "full": false} --stdin--> python -m tester.matrix.trial
+    {"solution": DIR, "schedule": "mix", "groups": [[[test, seed], …], …], "full": false}
+        --stdin--> python -m tester.matrix.trial
     a line of JSON a run <--stdout--
 
 The process ends with its parent: its next line has nobody to read it.
@@ -69,7 +70,8 @@ def main() -> None:
         return trial if trial.verdict and not asked["full"] else None
 
     for group in asked["groups"]:
-        first(group, Options(solution=Path(asked["solution"])), look, wall_limit_s=WALL_LIMIT_S)
+        options = Options(solution=Path(asked["solution"]), schedule=asked["schedule"])
+        first(group, options, look, wall_limit_s=WALL_LIMIT_S)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ class FixedDisturbance(Disturbance):
     """Preemption as a test wants it, not as the seed has it."""
 
     def __init__(self, mean_gap_steps: int = 0, longest_stall_ns: int = 0, longest_async_save_ns: int = 0) -> None:
-        super().__init__(Streams(0))
+        super().__init__(Streams(0), "none")
         self.mean_gap_steps = mean_gap_steps
         self.longest_stall_ns = longest_stall_ns
         self.longest_async_save_ns = longest_async_save_ns
