@@ -8,13 +8,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OTHER_PYTHONS := 3.12 3.13
 
-.PHONY: help demo test lint labs rounds bench gallery mutants pythons constraints clean
+.PHONY: help demo test lint labs rounds bench gallery mutants variants pythons constraints clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
 	@echo 'make lint    style and types only'
 	@echo 'make labs    the graded tests on the reference, 20 seeds of each'
 	@echo 'make rounds  the graded tests that crash servers, as processes with disks, 200 times (ROUNDS=n)'
+	@echo 'make variants the graded tests on correct Rafts of other designs, 100 seeds of each (VARIANT_RUNS=n)'
 	@echo 'make mutants which graded tests catch which planted mistakes: docs/mutants.md'
 	@echo 'make bench   how fast it is, as a table'
 	@echo 'make gallery the pages of docs/gallery, from the runs kept there'
@@ -44,6 +45,10 @@ gallery: $(READY)
 
 mutants: $(READY)
 	$(BIN)/tester mutants --out docs/mutants.md
+
+VARIANT_RUNS := 100
+variants: $(READY)
+	$(BIN)/python -m tester.variants -m "2A or 2B or 2C or 2D or 4B" --runs $(VARIANT_RUNS) -n auto
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -69,13 +69,17 @@ class DurabilityProbe:
         return others[0]
 
     def forgets_entries(self, server: int, args: Record) -> bool:
-        """Whether `server`, had it crashed now, would lack entries of the append `args` that it has acknowledged."""
+        """Whether `server`, had it crashed now, would lack entries of the append `args` that it has acknowledged.
+
+        One that has gone on to a newer term, saved with the entries, rejects the question for that term alone.
+        """
         if self._coordinator.disk(str(server)).durable.snapshot:
             return False  # the entries may be in it, where an append cannot ask for them
         fields = {**args.fields, "prev_log_index": args.prev_log_index + len(args.entries), "entries": []}
         fields.update(prev_log_term=args.entries[-1].term, leader_commit=0)
         reply = self._ask(server, "Raft.append_entries", [encode(Record(args.type_name, fields))])[-1]
-        return isinstance(reply, Record) and reply.fields.get("success") is False
+        rejected = isinstance(reply, Record) and reply.fields.get("success") is False
+        return rejected and reply.fields.get("term") == args.term
 
     def _ask(self, server: int, method: str, requests: list[bytes]) -> list[Any]:
         """The replies of a server booted from `server`'s durable bytes to one request after the other."""

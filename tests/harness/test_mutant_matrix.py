@@ -131,7 +131,7 @@ def test_a_sample_of_the_mistakes_is_caught():
         ("leader-silent-at-first", "test_initial_election", "in 2 s though nothing failed"),
         ("candidate-defies-the-leader", "test_many_elections", "from the leader of term"),
         ("any-vote-request-resets-the-timer", "test_only_one_can_lead", "do vote requests that it must refuse reset"),
-        ("back-by-one", "test_backup", "does next_index go back by one entry a rejection?"),
+        ("back-by-one", "test_fast_backup", "does next_index go back by one entry a rejection?"),
         ("late-answers-counted", "test_late_acknowledgements", "IndexError"),
         ("snapshot-installed-again", "test_snapshot_install", "must not take the state back"),
     ],
