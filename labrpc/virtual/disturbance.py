@@ -90,13 +90,18 @@ class Disturbance:
         spared = self._pick("swarm/spared", (0, 0, 1, 2))
         first: int = self._pick("swarm/first-spared", (0, 1, 2))
         self.spared = frozenset(str((first + number) % 3) for number in range(spared))
-        self.longest_async_save_ns = self._pick("swarm/async-save", (0, MS // 2, 5 * MS, 15 * MS))
-        self.longest_sync_save_ns = self._pick("swarm/sync-save", (0, 0, MS // 5, MS))
         shape = self._pick("swarm/shape", ("steady", "wide", "late", *SLOW[1:]))
+        # Either the disks are slow or the network is: of a put each takes several in a row.
+        saves, sync_saves = (
+            ((0, MS // 2, 5 * MS, 7 * MS), (0, MS)) if shape == "steady" else ((0, MS // 2), (0, MS // 5))
+        )
+        self.longest_async_save_ns = self._pick("swarm/async-save", saves)
+        self.longest_sync_save_ns = self._pick("swarm/sync-save", sync_saves)
         self.climate = Climate(
-            spread_ns=self._pick("swarm/spread", (2 * MS, 6 * MS)) if shape == "wide" else 0,
+            spread_ns=self._pick("swarm/spread", (MS, 3 * MS)) if shape == "wide" else 0,
             slow=shape if shape in SLOW else "",
-            slow_ns=self._pick("swarm/slow", (4 * MS, 10 * MS)),
+            # A leader that is the slow host is so four times in a put.
+            slow_ns=self._pick("swarm/slow", (MS, 3 * MS) if shape == "host" else (4 * MS, 10 * MS)),
             late_per_thousand=self._pick("swarm/late-share", (10, 100)) if shape == "late" else 0,
             late_ns=self._pick("swarm/late", (8 * MS, 25 * MS)),
             lost_per_thousand=self._pick("swarm/lost", (50, 100, 150)),

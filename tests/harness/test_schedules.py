@@ -21,8 +21,10 @@ from labrpc.virtual.scheduler import (
     Scheduler,
     StallPlan,
 )
+from tester.kv_traffic import SLOWEST_PUT
 from tester.raft_cluster import RaftCluster
 from tester.run import Options, Plan, Run
+from tester.service_cluster import ReplicatedKVCluster
 from tester.story import origin_of, tell
 
 MS = 1_000_000
@@ -93,6 +95,54 @@ def test_only_swarm_changes_the_climate_and_spares_hosts():
     assert {len(each.spared) for each in swarm} == {0, 1, 2}
     spared = next(each for each in swarm if each.spared and each.mean_gap_steps)
     assert {spared.mean_gap_of(str(host)) for host in range(3)} == {0, spared.mean_gap_steps}
+
+
+WORST = {
+    "all disks are slow": {"longest_async_save_ns": 7 * MS, "longest_sync_save_ns": MS},
+    "every message may take longer": {"climate": Climate(spread_ns=3 * MS)},
+    "server 0 is slow": {"climate": Climate(slow="host", slow_ns=3 * MS)},
+    "ways up are slow": {"climate": Climate(slow="way", slow_ns=10 * MS)},
+    "many messages are late": {"climate": Climate(late_per_thousand=100, late_ns=25 * MS)},
+}
+
+
+@pytest.mark.parametrize("figures", WORST.values(), ids=WORST.keys())
+def test_the_worst_that_swarm_draws_leaves_a_put_its_time(figures):
+    seeds = range(3000)
+    for name, worst in figures.items():
+        drawn = [getattr(Disturbance(Streams(seed), "swarm"), name) for seed in seeds]
+        if name == "climate":
+            pairs = [(each.slow, each.slow_ns, each.spread_ns, each.late_per_thousand * each.late_ns) for each in drawn]
+            alike = [pair for pair in pairs if pair[0] == worst.slow and bool(pair[3]) == bool(worst.late_ns)]
+            assert max(pair[1] for pair in alike) == worst.slow_ns or not worst.slow
+            assert max(pair[2] for pair in alike) == worst.spread_ns
+            assert max(pair[3] for pair in alike) == worst.late_per_thousand * worst.late_ns
+        else:
+            assert max(drawn) == worst
+
+    run = Run(1, plan=Plan({("net/latency", 0): 1_800_000, ("net/slow-host", 0): 0}))
+    disturbance = Disturbance(Streams(1), "none")
+    disturbance.mean_gap_steps, disturbance.longest_stall_ns = 10, 20 * MS
+    quick_saves = {"longest_async_save_ns": MS // 2, "longest_sync_save_ns": MS // 5}
+    for name, value in {**quick_saves, **figures}.items():
+        setattr(disturbance, name, value)
+    run.disturbance = lambda streams: disturbance  # type: ignore[method-assign]
+    try:
+        cluster = ReplicatedKVCluster(run, 3)
+        clerk = cluster.clerk()
+        clerk.put("x", "0", 0)
+        while cluster.one_leader() != 0:  # the slow one, if any is
+            cluster.crash(cluster.one_leader())
+            cluster.sleep(1)
+            for server in range(3):
+                if not cluster.server(server).is_up:
+                    cluster.start(server)
+        first, began = clerk.get("x")[1], cluster.now
+        for version in range(first, first + 60):
+            clerk.put("x", "1", version)
+        assert (cluster.now - began) / 60 < SLOWEST_PUT
+    finally:
+        run.close()
 
 
 def test_a_schedule_that_there_is_not_is_an_error():
