@@ -1,0 +1,137 @@
+"""A class that was never taught: submissions, rules and outcomes, made up, for tests of what is written of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from tester.grade.records import Job, Outcome, Refusal, Status, Submission
+
+__all__ = [
+    "FAILED", "HARNESS", "PASSED", "TESTS", "MadeUpCourse", "MadeUpLate", "MadeUpRule", "MadeUpStore", "a_class",
+    "outcomes", "submission",
+]  # fmt: skip
+
+PASSED, FAILED, HARNESS = Status.PASSED, Status.FAILED, Status.HARNESS
+
+TESTS = {
+    "2A": ("test_initial_election", "test_re_election", "test_many_elections"),
+    "2B": ("test_basic_agree", "test_backup", "test_rpc_count"),
+    "4B": ("test_snapshot_rpc", "test_snapshot_unreliable_recover_concurrent_partition_linearizable"),
+}
+
+
+@dataclass(frozen=True)
+class MadeUpRule:
+    part: str
+    test: str
+    points: float = 10
+    runs: int = 20
+    policy: str = "all"
+    threshold: float = 0.9
+    visibility: str = "visible"
+
+    def earned(self, passed: int) -> Fraction:
+        points, share = Fraction(str(self.points)), Fraction(passed, self.runs)
+        if self.policy == "fraction":
+            return points * share
+        return points * (share >= (1 if self.policy == "all" else Fraction(str(self.threshold))))
+
+
+@dataclass(frozen=True)
+class MadeUpLate:
+    percent_per_day: int = 10
+
+    def taken(self, points: Fraction, days_late: float) -> Fraction:
+        return points * min(100, int(-(-days_late // 1)) * self.percent_per_day) / 100
+
+
+def _rules() -> tuple[MadeUpRule, ...]:
+    return tuple(
+        MadeUpRule(part, test, policy="fraction" if part == "2B" else "all") for part in TESTS for test in TESTS[part]
+    )
+
+
+@dataclass(frozen=True)
+class MadeUpCourse:
+    name: str = "6.5840 in Python"
+    tests: Sequence[MadeUpRule] = field(default_factory=_rules)
+    late: MadeUpLate = MadeUpLate()
+
+
+@dataclass
+class MadeUpStore:
+    taken: list[Submission] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    known: dict[str, list[Outcome]] = field(default_factory=dict)
+    kept: dict[Job, Mapping[str, bytes]] = field(default_factory=dict)
+
+    def submissions(self) -> list[Submission]:
+        return self.taken
+
+    def refusals(self) -> list[Refusal]:
+        return self.refused
+
+    def outcomes(self, digest: str) -> Iterable[Outcome]:
+        return self.known.get(digest, [])
+
+    def artefacts(self, job: Job) -> Mapping[str, bytes]:
+        return self.kept.get(job, {})
+
+
+def submission(
+    name: str, folders: Sequence[str] = ("raft", "kvraft"), *, notes: tuple[str, ...] = (), days_late: float = 0.0
+) -> Submission:
+    files = {f"{folder}/__init__.py": f"# {name}\n".encode() for folder in folders}
+    return Submission(name, hashlib.sha256(name.encode()).hexdigest(), files, (), notes, days_late)
+
+
+def outcomes(digest: str, rule: MadeUpRule, statuses: Iterable[Status], verdict: str = "no leader") -> list[Outcome]:
+    """A run each; `{run}` in the verdict is the run's number."""
+    found = []
+    for run, status in enumerate(statuses):
+        seed = int.from_bytes(hashlib.sha256(f"{digest}{rule.test}{run}".encode()).digest()[:8], "big") >> 1
+        said = "" if status is PASSED else verdict.replace("{run}", str(run))
+        found.append(Outcome(Job(digest, rule.part, rule.test, run, seed), status, said, "ab", 1.5, 0.25))
+    return found
+
+
+def a_class(size: int = 12, verdict: Callable[[int], str] | None = None) -> MadeUpStore:
+    """`size` submissions: the first is perfect, the others fail more and more, and each is special in its own way."""
+    store, course = MadeUpStore(), MadeUpCourse()
+    verdicts = [
+        "server 2 voted for 1 and for {run} in term 2 (§5.2: at most one vote per term) at 0.871 s",
+        "servers 1 and 6 both lead term {run} (§5.2: at most one leader per term) at 0.877 s",
+        "no leader was elected within 5.{run} s, though servers 0, 1 and 2 are connected",
+        "HostFault: server 1's thread apply_loop died of KeyError: {run} at raft/raft.py:212",
+        "one(103) failed to reach agreement: 2 of 3 servers applied it within 10 s",
+    ]
+    for number in range(size):
+        folders = ("raft",) if number == 3 else ("raft", "kvraft")
+        notes = ("kvraft/ is not there: its parts get no points",) if number == 3 else ()
+        late = 1.5 if number == 4 else 0.0
+        taken = submission(f"student-{number:02}", folders, notes=notes, days_late=late)
+        store.taken.append(taken)
+        known: list[Outcome] = []
+        for place, rule in enumerate(course.tests):
+            if rule.part == "4B" and number == 3:
+                continue
+            passes = max(0, rule.runs - (number * (place + 1) * 3) // 8)
+            statuses = [PASSED if (run * 7) % rule.runs < passes else FAILED for run in range(rule.runs)]
+            if number == 5 and place in (0, 4):
+                statuses[:2] = [HARNESS, HARNESS]
+            said = verdict(place) if verdict else verdicts[(place + number // 4) % len(verdicts)]
+            runs = outcomes(taken.digest, rule, statuses, said)
+            known += runs
+            failed = [outcome for outcome in runs if outcome.status is FAILED]
+            for outcome in failed[:2]:
+                report = f"{outcome.verdict}\n\n        test  {rule.test}\n        seed  {outcome.job.seed}\n"
+                store.kept[outcome.job] = {
+                    "report.txt": report.encode(),
+                    "timeline.html": f"<!doctype html><title>{rule.test}</title>".encode(),
+                }
+        store.known[taken.digest] = known
+    store.refused.append(Refusal("zz-broken", "submission.zip is no archive: its central directory is not there"))
+    return store
