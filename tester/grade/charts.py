@@ -24,34 +24,25 @@ def interval_bar(share: float, low: float, high: float) -> Markup:
     )
 
 
-def histogram(counts: Sequence[int], labels: Sequence[str], *, label: str) -> Markup:
+def histogram(counts: Sequence[int], edges: Sequence[str], *, label: str) -> Markup:
     """A column a count.
 
     Args:
-        labels: what each column stands for.
+        edges: what stands at the edges of the columns, one more than there are columns.
         label: what a reader who sees no picture is told.
     """
-    width, height, gap, foot = 64, 130, 6, 24
+    width, height, gap, foot, margin = 34, 84, 4, 16, 14
     most = max(1, *counts)
     pieces: list[Markup] = []
-    for place, (count, name) in enumerate(zip(counts, labels, strict=True)):
-        left, tall = place * width, round(count / most * (height - 18), 1)
-        middle = left + width / 2
+    for place, count in enumerate(counts):
         if count:
-            pieces.append(
-                tag(
-                    "rect",
-                    class_="fill",
-                    x=left + gap / 2,
-                    y=_number(height - tall),
-                    width=width - gap,
-                    height=_number(tall),
-                )
-            )
-            pieces.append(_label(str(count), middle, height - tall - 5, "count"))
-        pieces.append(_label(name, middle, height + 17, "axis"))
-    across = width * len(counts)
-    pieces.append(tag("line", class_="axis", x1=0, x2=across, y1=height, y2=height))
+            left, tall = margin + place * width + gap / 2, round(count / most * (height - 14), 1)
+            pieces.append(_rect("fill", left, width - gap, height - tall, tall))
+            pieces.append(_label(str(count), left + (width - gap) / 2, height - tall - 4, "count"))
+    for place, edge in enumerate(edges):
+        pieces.append(_label(edge, margin + place * width, height + 12, "axis"))
+    across = width * len(counts) + 2 * margin
+    pieces.append(tag("line", class_="axis", x1=margin, x2=across - margin, y1=height, y2=height))
     return tag(
         "svg", *pieces, viewBox=f"0 0 {across} {height + foot}", class_="histogram", role="img", aria_label=label
     )
@@ -65,8 +56,10 @@ def _strip(*pieces: Markup) -> Markup:
     )  # fmt: skip
 
 
-def _rect(kind: str, left: float, width: float, top: int, height: int) -> Markup:
-    return tag("rect", class_=kind, x=_number(left), y=top, width=_number(width), height=height)
+def _rect(kind: str, left: float, width: float, top: float, height: float) -> Markup:
+    return tag(
+        "rect", class_=kind, x=_number(left), y=_number(top), width=_number(width), height=_number(height)
+    )  # fmt: skip
 
 
 def _label(text: str, middle: float, base: float, kind: str) -> Markup:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from tester.grade.charts import bar, histogram
 from tester.grade.kinds import verdict_of
-from tester.grade.page import Column, anchor, badge, code, link, passes, render, table
+from tester.grade.page import Column, anchor, badge, code, link, render, table
 from tester.grade.records import Refusal
 from tester.grade.scores import SubmissionScore, TestScore, percent, shown
 from tester.grade.texts import Markup, join, plain, tag
@@ -81,8 +81,10 @@ def _distribution(scores: Sequence[SubmissionScore]) -> list[Markup]:
     for score in scores:
         counts[min(_BINS - 1, int(score.total / of * _BINS))] += 1
     step = 100 // _BINS
-    labels = [f"{low}–{low + step}" for low in range(0, 100, step)]
-    words = ", ".join(f"{count} at {name} %" for count, name in zip(counts, labels, strict=True) if count)
+    edges = [str(edge) for edge in range(0, 101, step)]
+    words = ", ".join(
+        f"{count} at {low} to {high} %" for count, low, high in zip(counts, edges, edges[1:], strict=False) if count
+    )
     low, quarter, middle, three, high = _five([score.total for score in scores])
     said = (
         f"Of {shown(of)} points: lowest {shown(low)}, a quarter of the class at or below {shown(quarter)}, median "
@@ -90,7 +92,7 @@ def _distribution(scores: Sequence[SubmissionScore]) -> list[Markup]:
     )
     caption = "Submissions by their share of all points, in per cent, after late deductions and without pending points."
     label = f"Distribution of scores: {words}"
-    return [tag("p", said), histogram(counts, labels, label=label), tag("p", caption, class_="soft")]
+    return [tag("p", said), histogram(counts, edges, label=label), tag("p", caption, class_="soft")]
 
 
 def _five(totals: Sequence[Decimal]) -> tuple[Decimal, Decimal, Decimal, Decimal, Decimal]:
@@ -185,7 +187,7 @@ def _tests(scores: Sequence[SubmissionScore]) -> list[Markup]:
     columns = [Column("test"), Column("runs that pass"), Column("", "number"), *(
         Column(title, "number") for title in ("pass", "flaky", "fail", "unresolved"))]  # fmt: skip
     caption = "Of how many submissions each test passes, passes now and then, always fails, or is unresolved."
-    return [table(caption, columns, rows)] if rows else []
+    return [table(caption, columns, rows, stacked=True)] if rows else []
 
 
 def _verdicts(scores: Sequence[SubmissionScore]) -> list[Markup]:
@@ -241,13 +243,15 @@ def _flaky(scores: Sequence[SubmissionScore]) -> list[Markup]:
     rows = []
     for score in scores:
         flaky = [test for test in score.tests if test.flaky]
-        for test in flaky:
-            where = _to(score.submission.name, anchor(test))
-            rows.append([where, join([f"{test.rule.part} ", code(test.rule.test)]), passes(test)])
-    caption = "Tests that pass under some seeds only, with the 95 % interval."
-    return (
-        [table(caption, [Column("submission"), Column("test"), Column("passes")], rows, stacked=True)] if rows else []
-    )
+        if flaky:
+            rows.append([_to(score.submission.name), str(len(flaky)), join(map(_odds, flaky), ", ")])
+    caption = "Submissions with tests that pass under some seeds only, and how often each does."
+    columns = [Column("submission"), Column("flaky tests", "number"), Column("which", "words")]
+    return [table(caption, columns, rows, stacked=True)] if rows else []
+
+
+def _odds(test: TestScore) -> Markup:
+    return join([code(test.rule.test), f"\N{NO-BREAK SPACE}{len(test.passed)}/{test.counted}"])
 
 
 def _students(scores: Sequence[SubmissionScore], refusals: Sequence[Refusal]) -> list[Markup]:

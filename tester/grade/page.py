@@ -69,8 +69,9 @@ def _row(cells: Sequence[str], columns: Sequence[Column]) -> Markup:
     return tag("tr", *written)
 
 
-def code(text: str) -> Markup:
-    return tag("code", text)
+def code(name: str) -> Markup:
+    """A name in the code; a long one may be broken after each underscore."""
+    return tag("code", join(name.split("_"), Markup("_<wbr>")))
 
 
 def badge(text: str, kind: str) -> Markup:

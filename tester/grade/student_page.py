@@ -81,7 +81,8 @@ def _is_shown(test: TestScore) -> bool:
 
 def _head(name: str, course: str, score: SubmissionScore) -> Markup:
     titles = [tag("p", course, class_="soft")] if course else []
-    total = tag("p", shown(score.total), " ", tag("small", f"of {shown(score.of)} points"), class_="score")
+    of = f"{'so far, ' if score.unresolved else ''}of {shown(score.of)} points"
+    total = tag("p", shown(score.total), " ", tag("small", of), class_="score")
     return tag("header", tag("div", *titles, tag("h1", name)), total, class_="head")
 
 
@@ -101,7 +102,7 @@ def _parts_table(score: SubmissionScore) -> Markup:
         earned = join([shown(part.points), tag("span", f" of {shown(part.of)}", class_="of"), pending])
         rows.append([f"{part.part} {PARTS.get(part.part, '')}", bar(_share(part)), earned])
     foot = ["sum", "", join([shown(score.earned), tag("span", f" of {shown(score.of)}", class_="of")])]
-    columns = [Column("part"), Column(""), Column("points", "number")]
+    columns = [Column("part", "test"), Column("", "odds"), Column("points", "number worth")]
     return table("Points by part, before anything is taken off for lateness.", columns, rows, foot, stacked=True)
 
 
@@ -115,15 +116,15 @@ def _tests_table(part: PartScore) -> Markup:
         if _is_shown(test):
             named = code(test.rule.test)
             heading = tag("a", named, href=f"#{anchor(test)}") if test.failed else named
-            open_runs = tag("p", test.sentence, class_="soft") if test.unresolved or test.absent else Markup("")
-            rows.append([heading, join([verdict_badge(test), open_runs]), passes(test), points(test)])
+            remark = tag("p", test.sentence, class_="soft") if test.unresolved or test.absent else Markup("")
+            rows.append([join([heading, remark]), verdict_badge(test), passes(test), points(test)])
     hidden = [test for test in part.tests if not _is_shown(test)]
     caption = "The runs of each test that passed, with the 95 % interval."
     if hidden:
         worth = shown(sum((test.of for test in hidden), start=hidden[0].of * 0))
         tests = "1 test is" if len(hidden) == 1 else f"{len(hidden)} tests are"
         caption += f" {tests} not shown here, worth {worth} points."
-    columns = [Column("test"), Column(""), Column("passes"), Column("points", "number")]
+    columns = [Column("test", "test"), Column("", "state"), Column("passes", "odds"), Column("points", "number worth")]
     return table(caption, columns, rows, stacked=True)
 
 
@@ -148,18 +149,22 @@ def _kind(kind: Kind, artefacts: Mapping[Job, Mapping[str, bytes]]) -> Markup:
         tag("p", "1 run" if count == 1 else f"{count} runs, alike but for numbers", class_="soft"),
         tag("code", replay_command(example), class_="command", tabindex=0),
     ]
-    for failure in kept:
-        pieces += _files(failure, artefacts[failure.job], several=len(kept) > 1)
+    for place, failure in enumerate(kept):
+        files = artefacts[failure.job]
+        pieces.append(_links(failure, files, several=len(kept) > 1))
+        if place == 0 and "report.txt" in files:
+            pieces.append(_report(failure, files["report.txt"]))
     return tag("article", *pieces, class_="failure")
 
 
-def _files(failure: Outcome, files: Mapping[str, bytes], *, several: bool) -> Iterator[Markup]:
+def _links(failure: Outcome, files: Mapping[str, bytes], *, several: bool) -> Markup:
     folder = ("failures", failure_folder(failure.job))
     names = sorted(files, key=lambda name: (name not in _LABELS, name == "report.txt", name))
     which = f"seed {failure.job.seed}: " if several else ""
-    yield tag("p", which, join((link(_LABELS.get(name, name), *folder, name) for name in names), ", "))
-    if "report.txt" in files:
-        text, whole = plain_lines(files["report.txt"], _MOST_REPORT)
-        rest = [] if whole else [tag("p", "The rest is in the report's file.", class_="soft")]
-        title = f"Report of seed {failure.job.seed}"
-        yield tag("details", tag("summary", title), tag("pre", text, tabindex=0), *rest)
+    return tag("p", which, join((link(_LABELS.get(name, name), *folder, name) for name in names), ", "))
+
+
+def _report(failure: Outcome, content: bytes) -> Markup:
+    text, whole = plain_lines(content, _MOST_REPORT)
+    rest = [] if whole else [tag("p", "The rest is in the report's file.", class_="soft")]
+    return tag("details", tag("summary", f"Report of seed {failure.job.seed}"), tag("pre", text, tabindex=0), *rest)
