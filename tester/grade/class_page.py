@@ -221,7 +221,7 @@ def _verdicts(scores: Sequence[SubmissionScore]) -> list[Markup]:
 
 def _unresolved(scores: Sequence[SubmissionScore]) -> list[Markup]:
     rows = [
-        [_to(score.submission.name), join([f"{test.rule.part} ", code(test.rule.test)]), test.sentence]
+        [_to(score.submission.name), join([f"{test.rule.part} ", code(test.rule.test)]), "; ".join(_why_open(test))]
         for score in scores
         for test in score.unresolved
     ]
@@ -231,6 +231,12 @@ def _unresolved(scores: Sequence[SubmissionScore]) -> list[Markup]:
         if rows
         else []
     )
+
+
+def _why_open(test: TestScore) -> Iterator[str]:
+    yield test.sentence
+    if test.broken:
+        yield f"the first: {verdict_of(test.broken[0])}"
 
 
 def _refused(refusals: Sequence[Refusal]) -> list[Markup]:

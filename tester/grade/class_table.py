@@ -7,9 +7,10 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from tester.grade.course import TestRule
 from tester.grade.records import Refusal
 from tester.grade.results_json import submission_json
-from tester.grade.scores import Rule, SubmissionScore, shown
+from tester.grade.scores import SubmissionScore, shown
 from tester.grade.texts import cell, plain
 
 __all__ = ["class_csv", "class_json"]
@@ -17,7 +18,7 @@ __all__ = ["class_csv", "class_json"]
 _PENDING = "pending"
 
 
-def class_csv(scores: Sequence[SubmissionScore], refusals: Sequence[Refusal], rules: Sequence[Rule]) -> bytes:
+def class_csv(scores: Sequence[SubmissionScore], refusals: Sequence[Refusal], rules: Sequence[TestRule]) -> bytes:
     """A row a submission, by name; points of unresolved tests are `pending`, and are in no sum.
 
     Texts that a spreadsheet would take for formulas have an apostrophe before them.
@@ -51,7 +52,7 @@ def _points(score: SubmissionScore) -> list[str]:
 
 
 def class_json(
-    scores: Sequence[SubmissionScore], refusals: Sequence[Refusal], course: str, rules: Sequence[Rule]
+    scores: Sequence[SubmissionScore], refusals: Sequence[Refusal], course: str, rules: Sequence[TestRule]
 ) -> dict[str, Any]:
     """All that results.json files say, in one, with the course's rules."""
     return {

@@ -18,13 +18,14 @@ from typing import Protocol
 from labrpc.errors import HarnessError
 from tester.grade.class_page import REPORT, class_page
 from tester.grade.class_table import class_csv, class_json
+from tester.grade.course import Course, TestRule, packages_of
 from tester.grade.records import Job, Outcome, Refusal, Submission
 from tester.grade.results_json import as_bytes, refusal_json, submission_json
-from tester.grade.scores import Late, Rule, SubmissionScore, score_submission, shown
+from tester.grade.scores import SubmissionScore, score_submission, shown
 from tester.grade.student_page import failure_folder, refusal_page, student_page
 from tester.grade.tree import Tree
 
-__all__ = ["Grades", "Rules", "score", "write"]
+__all__ = ["Grades", "score", "write"]
 
 _ARTEFACT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -45,20 +46,7 @@ class Grades(Protocol):
         ...
 
 
-class Rules(Protocol):
-    """What results need of the course (tester.grade.course.Course)."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def tests(self) -> Sequence[Rule]: ...
-
-    @property
-    def late(self) -> Late: ...
-
-
-def write(store: Grades, course: Rules, out: Path) -> None:
+def write(store: Grades, course: Course, out: Path) -> None:
     """Writes all results below `out`, and removes those of an earlier writing that are none any more.
 
     Raises:
@@ -80,7 +68,7 @@ def write(store: Grades, course: Rules, out: Path) -> None:
         tree.write("index.html", class_page(scores, refusals, course.name))
 
 
-def score(submission: Submission, store: Grades, course: Rules) -> SubmissionScore:
+def score(submission: Submission, store: Grades, course: Course) -> SubmissionScore:
     """What a submission has come to, as far as is known."""
     absent = _absent(submission, course.tests)
     return score_submission(
@@ -97,27 +85,22 @@ def _write_submission(tree: Tree, score: SubmissionScore, store: Grades, course:
                 files = store.artefacts(failure.job)
                 if files:
                     artefacts[failure.job] = files
+    reports = {job: files["report.txt"] for job, files in artefacts.items() if "report.txt" in files}
     for job, files in artefacts.items():
         for name, content in sorted(files.items()):
             if not _ARTEFACT.fullmatch(name):
                 raise HarnessError(f"{name!r} is no name for a file of {job.test}, seed {job.seed}")
             tree.write(f"{folder}/failures/{failure_folder(job)}/{name}", content)
-    tree.write(f"{folder}/results.json", as_bytes(submission_json(score)))
+    tree.write(f"{folder}/results.json", as_bytes(submission_json(score, reports)))
     tree.write(f"{folder}/{REPORT}", student_page(score, course, artefacts))
 
 
-def _absent(submission: Submission, rules: Iterable[Rule]) -> dict[str, str]:
+def _absent(submission: Submission, rules: Iterable[TestRule]) -> dict[str, str]:
     """Part -> why there is nothing to test in it."""
     there = {path.partition("/")[0] for path in submission.files if "/" in path}
     missing = {}
     for part in dict.fromkeys(rule.part for rule in rules):
-        lacking = [package for package in _packages(part) if package not in there]
+        lacking = [package for package in packages_of(part) if package not in there]
         if lacking:
             missing[part] = f"{' and '.join(f'{package}/' for package in lacking)} is not in the submission"
     return missing
-
-
-def _packages(part: str) -> tuple[str, ...]:
-    if part.startswith("2"):
-        return ("raft",)
-    return ("kvraft",) if part == "3A" else ("raft", "kvraft")

@@ -7,14 +7,16 @@ plain text, so that nothing a submission printed is taken for markup.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 from tester.grade.kinds import kinds
-from tester.grade.records import Outcome, Refusal
+from tester.grade.records import Job, Refusal
 from tester.grade.scores import SubmissionScore, TestScore, shown
-from tester.grade.texts import plain
+from tester.grade.texts import plain, plain_lines
+from tester.grade.worker import replay_command
 
 __all__ = [
     "MOST_KINDS",
@@ -23,12 +25,14 @@ __all__ = [
     "late_sentence",
     "pending_sentence",
     "refusal_json",
-    "replay_command",
     "submission_json",
 ]
 
 MOST_KINDS = 3
 """So many kinds of failure of a test are told, each with one run."""
+
+_MOST_REPORT = 12_000
+"""Bytes of a report in results.json."""
 
 _COMMON = {
     "output_format": "text",
@@ -44,8 +48,12 @@ _FAULT = (
 )
 
 
-def submission_json(score: SubmissionScore) -> dict[str, Any]:
-    """results.json of a submission; a test whose points are pending has no score."""
+def submission_json(score: SubmissionScore, reports: Mapping[Job, bytes] = MappingProxyType({})) -> dict[str, Any]:
+    """results.json of a submission; a test whose points are pending has no score.
+
+    Args:
+        reports: of failing runs; of each test the first that is there is told.
+    """
     lines = [f"{shown(score.total)} of {shown(score.of)} points"]
     if score.submission.days_late > 0:
         lines.append(late_sentence(score))
@@ -57,7 +65,7 @@ def submission_json(score: SubmissionScore) -> dict[str, Any]:
         **_COMMON,
         "output": "\n".join(lines),
         "tests": [
-            _test_json(test, f"{number}.{place}")
+            _test_json(test, f"{number}.{place}", reports)
             for number, part in enumerate(score.parts, 1)
             for place, test in enumerate(part.tests, 1)
         ],
@@ -112,17 +120,12 @@ def pending_sentence(score: SubmissionScore) -> str:
     return f"{tests}, for no fault of the submission, and {whose} pending: the total will be {bounds} points"
 
 
-def replay_command(failure: Outcome) -> str:
-    """What runs it again, in a tree that has the submission's code and the graded tests."""
-    return f"tester replay {failure.job.test} --seed {failure.job.seed}"
-
-
 def as_bytes(data: object) -> bytes:
     """JSON for files: in the order given, indented, whatever the characters."""
     return (json.dumps(data, indent=2, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
 
 
-def _test_json(test: TestScore, number: str) -> dict[str, Any]:
+def _test_json(test: TestScore, number: str, reports: Mapping[Job, bytes]) -> dict[str, Any]:
     rule = test.rule
     data: dict[str, Any] = {}
     if test.points is not None:
@@ -136,7 +139,7 @@ def _test_json(test: TestScore, number: str) -> dict[str, Any]:
         "name": f"{rule.part} {rule.test}",
         "name_format": "text",
         "number": number,
-        "output": "\n".join(_output(test)),
+        "output": "\n".join(_output(test, reports)),
         "output_format": "text",
         "tags": tags,
         "visibility": rule.visibility,
@@ -152,13 +155,19 @@ def _test_json(test: TestScore, number: str) -> dict[str, Any]:
     }
 
 
-def _output(test: TestScore) -> Iterator[str]:
+def _output(test: TestScore, reports: Mapping[Job, bytes]) -> Iterator[str]:
     yield test.sentence
     found = kinds(test.failed)
     for kind in found[:MOST_KINDS]:
         count = len(kind.failures)
         yield ""
         yield f"{count} {'run' if count == 1 else 'runs'}: {kind.verdict}"
-        yield f"replay: {replay_command(kind.failures[0])}"
+        yield f"replay: {replay_command(test.rule.test, kind.failures[0].job.seed)}"
     if len(found) > MOST_KINDS:
         yield f"\nand {len(found) - MOST_KINDS} more kinds of failure"
+    told = next((failure.job for failure in test.failed if failure.job in reports), None)
+    if told is not None:
+        text, whole = plain_lines(reports[told], _MOST_REPORT)
+        yield f"\nreport of seed {told.seed}:\n\n{text.rstrip()}"
+        if not whole:
+            yield "…"

@@ -16,15 +16,13 @@ from decimal import Decimal
 from fractions import Fraction
 from statistics import NormalDist
 from types import MappingProxyType
-from typing import Protocol
 
 from labrpc.errors import UsageError
+from tester.grade.course import LateRule, TestRule
 from tester.grade.records import Outcome, Status, Submission
 
 __all__ = [
-    "Late",
     "PartScore",
-    "Rule",
     "SubmissionScore",
     "TestScore",
     "percent",
@@ -37,39 +35,6 @@ __all__ = [
 _HUNDREDTH = Decimal("0.01")
 _Z = NormalDist().inv_cdf(0.975)
 """95 % of a normal distribution lie within so many standard deviations."""
-
-
-class Rule(Protocol):
-    """How a graded test counts (tester.grade.course.TestRule).
-
-    Attributes:
-        points: what it is worth.
-        runs: how many runs are planned, 0 to runs - 1.
-        visibility: to students: `visible`, `hidden`, `after_due_date` or `after_published`.
-    """
-
-    @property
-    def part(self) -> str: ...
-    @property
-    def test(self) -> str: ...
-    @property
-    def points(self) -> float: ...
-    @property
-    def runs(self) -> int: ...
-    @property
-    def visibility(self) -> str: ...
-
-    def earned(self, passed: int) -> Fraction:
-        """The points if `passed` of all runs pass; never fewer for more."""
-        ...
-
-
-class Late(Protocol):
-    """What lateness costs (tester.grade.course.LateRule)."""
-
-    def taken(self, points: Fraction, days_late: float) -> Fraction:
-        """How many of `points` are lost."""
-        ...
 
 
 def wilson(passes: int, runs: int) -> tuple[float, float]:
@@ -102,7 +67,7 @@ class TestScore:
 
     __test__ = False  # pytest: this is no test
 
-    rule: Rule
+    rule: TestRule
     passed: tuple[Outcome, ...]
     failed: tuple[Outcome, ...]
     broken: tuple[Outcome, ...]
@@ -171,7 +136,7 @@ class TestScore:
         return f"points pending: {shown(self.lowest)} to {shown(self.highest)}"
 
 
-def score_test(rule: Rule, outcomes: Iterable[Outcome], *, absent: str = "") -> TestScore:
+def score_test(rule: TestRule, outcomes: Iterable[Outcome], *, absent: str = "") -> TestScore:
     """What `outcomes`, all of one submission, come to under `rule`; those of other tests are passed over.
 
     Args:
@@ -224,7 +189,7 @@ class SubmissionScore:
 
     submission: Submission
     parts: tuple[PartScore, ...]
-    late: Late | None = None
+    late: LateRule | None = None
 
     @property
     def tests(self) -> tuple[TestScore, ...]:
@@ -268,10 +233,10 @@ class SubmissionScore:
 
 def score_submission(
     submission: Submission,
-    rules: Sequence[Rule],
+    rules: Sequence[TestRule],
     outcomes: Iterable[Outcome],
     *,
-    late: Late | None = None,
+    late: LateRule | None = None,
     absent: Mapping[str, str] = MappingProxyType({}),
 ) -> SubmissionScore:
     """Scores all tests of a submission.

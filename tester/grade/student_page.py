@@ -8,9 +8,10 @@ from tester.grade.charts import bar
 from tester.grade.kinds import Kind, kinds
 from tester.grade.page import Column, anchor, badge, code, link, passes, points, render, table
 from tester.grade.records import Job, Outcome, Refusal
-from tester.grade.results_json import MOST_KINDS, late_sentence, pending_sentence, replay_command
+from tester.grade.results_json import MOST_KINDS, late_sentence, pending_sentence
 from tester.grade.scores import PartScore, SubmissionScore, TestScore, shown
 from tester.grade.texts import Markup, join, plain, plain_lines, tag
+from tester.grade.worker import replay_command
 from tester.parts import PARTS
 
 __all__ = ["failure_folder", "refusal_page", "student_page", "verdict_badge"]
@@ -147,7 +148,7 @@ def _kind(kind: Kind, artefacts: Mapping[Job, Mapping[str, bytes]]) -> Markup:
     pieces = [
         tag("p", kind.verdict, class_="verdict"),
         tag("p", "1 run" if count == 1 else f"{count} runs, alike but for numbers", class_="soft"),
-        tag("code", replay_command(example), class_="command", tabindex=0),
+        tag("code", replay_command(example.job.test, example.job.seed), class_="command", tabindex=0),
     ]
     for place, failure in enumerate(kept):
         files = artefacts[failure.job]

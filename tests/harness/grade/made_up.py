@@ -5,14 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 
+from tester.grade.course import Course, LateRule, TestRule
 from tester.grade.records import Job, Outcome, Refusal, Status, Submission
 
 __all__ = [
-    "FAILED", "HARNESS", "PASSED", "TESTS", "MadeUpCourse", "MadeUpLate", "MadeUpRule", "MadeUpStore", "a_class",
-    "outcomes", "submission",
-]  # fmt: skip
+    "COURSE",
+    "FAILED",
+    "HARNESS",
+    "PASSED",
+    "MadeUpStore",
+    "a_class",
+    "a_course",
+    "a_rule",
+    "outcomes",
+    "submission",
+]
 
 PASSED, FAILED, HARNESS = Status.PASSED, Status.FAILED, Status.HARNESS
 
@@ -23,42 +31,20 @@ TESTS = {
 }
 
 
-@dataclass(frozen=True)
-class MadeUpRule:
-    part: str
-    test: str
-    points: float = 10
-    runs: int = 20
-    policy: str = "all"
-    threshold: float = 0.9
-    visibility: str = "visible"
-
-    def earned(self, passed: int) -> Fraction:
-        points, share = Fraction(str(self.points)), Fraction(passed, self.runs)
-        if self.policy == "fraction":
-            return points * share
-        return points * (share >= (1 if self.policy == "all" else Fraction(str(self.threshold))))
+def a_rule(part: str, test: str, *, points: float = 10, runs: int = 20, policy: str = "all") -> TestRule:
+    return TestRule(part, test, points, runs, policy, threshold=0.9)
 
 
-@dataclass(frozen=True)
-class MadeUpLate:
-    percent_per_day: int = 10
-
-    def taken(self, points: Fraction, days_late: float) -> Fraction:
-        return points * min(100, int(-(-days_late // 1)) * self.percent_per_day) / 100
-
-
-def _rules() -> tuple[MadeUpRule, ...]:
-    return tuple(
-        MadeUpRule(part, test, policy="fraction" if part == "2B" else "all") for part in TESTS for test in TESTS[part]
-    )
+def a_course(tests: Iterable[TestRule] | None = None) -> Course:
+    """All tests of `TESTS`, those of 2B with points in proportion; a tenth of the points is the price of a day."""
+    if tests is None:
+        tests = [
+            a_rule(part, test, policy="fraction" if part == "2B" else "all") for part in TESTS for test in TESTS[part]
+        ]
+    return Course("6.5840 in Python", tuple(tests), LateRule(percent_per_day=10))
 
 
-@dataclass(frozen=True)
-class MadeUpCourse:
-    name: str = "6.5840 in Python"
-    tests: Sequence[MadeUpRule] = field(default_factory=_rules)
-    late: MadeUpLate = MadeUpLate()
+COURSE = a_course()
 
 
 @dataclass
@@ -88,7 +74,7 @@ def submission(
     return Submission(name, hashlib.sha256(name.encode()).hexdigest(), files, (), notes, days_late)
 
 
-def outcomes(digest: str, rule: MadeUpRule, statuses: Iterable[Status], verdict: str = "no leader") -> list[Outcome]:
+def outcomes(digest: str, rule: TestRule, statuses: Iterable[Status], verdict: str = "no leader") -> list[Outcome]:
     """A run each; `{run}` in the verdict is the run's number."""
     found = []
     for run, status in enumerate(statuses):
@@ -100,7 +86,7 @@ def outcomes(digest: str, rule: MadeUpRule, statuses: Iterable[Status], verdict:
 
 def a_class(size: int = 12, verdict: Callable[[int], str] | None = None) -> MadeUpStore:
     """`size` submissions: the first is perfect, the others fail more and more, and each is special in its own way."""
-    store, course = MadeUpStore(), MadeUpCourse()
+    store = MadeUpStore()
     verdicts = [
         "server 2 voted for 1 and for {run} in term 2 (§5.2: at most one vote per term) at 0.871 s",
         "servers 1 and 6 both lead term {run} (§5.2: at most one leader per term) at 0.877 s",
@@ -115,7 +101,7 @@ def a_class(size: int = 12, verdict: Callable[[int], str] | None = None) -> Made
         taken = submission(f"student-{number:02}", folders, notes=notes, days_late=late)
         store.taken.append(taken)
         known: list[Outcome] = []
-        for place, rule in enumerate(course.tests):
+        for place, rule in enumerate(COURSE.tests):
             if rule.part == "4B" and number == 3:
                 continue
             passes = max(0, rule.runs - (number * (place + 1) * 3) // 8)

@@ -25,10 +25,10 @@ from tester.grade.texts import cell, plain, tag
 from tester.grade.tree import MADE, Tree
 from tests.harness.grade.gradescope_format import assert_is_gradescope
 from tests.harness.grade.made_up import (
+    COURSE,
     FAILED,
     HARNESS,
     PASSED,
-    MadeUpCourse,
     MadeUpStore,
     a_class,
     outcomes,
@@ -53,9 +53,9 @@ def _rows(folder: Path) -> dict[str, dict[str, str]]:
 
 def _one(verdict: str, statuses: list[Any] | None = None, name: str = "ada") -> MadeUpStore:
     """A class of one, whose first test fails now and then."""
-    taken, course = submission(name), MadeUpCourse()
-    known = [run for rule in course.tests[1:] for run in outcomes(taken.digest, rule, [PASSED] * rule.runs)]
-    known += outcomes(taken.digest, course.tests[0], statuses or [PASSED] * 17 + [FAILED] * 3, verdict)
+    taken = submission(name)
+    known = [run for rule in COURSE.tests[1:] for run in outcomes(taken.digest, rule, [PASSED] * rule.runs)]
+    known += outcomes(taken.digest, COURSE.tests[0], statuses or [PASSED] * 17 + [FAILED] * 3, verdict)
     return MadeUpStore([taken], [], {taken.digest: known})
 
 
@@ -63,7 +63,7 @@ def _one(verdict: str, statuses: list[Any] | None = None, name: str = "ada") -> 
 
 
 def test_every_results_json_has_the_documented_fields_only(tmp_path: Path) -> None:
-    write(a_class(), MadeUpCourse(), tmp_path)
+    write(a_class(), COURSE, tmp_path)
     files = sorted(tmp_path.glob("submissions/*/results.json"))
     assert len(files) == 13
     for file in files:
@@ -72,16 +72,19 @@ def test_every_results_json_has_the_documented_fields_only(tmp_path: Path) -> No
 
 def test_a_test_says_its_passes_verdict_and_replay_command(tmp_path: Path) -> None:
     store = _one("no leader within 5.{run} s")
-    write(store, MadeUpCourse(), tmp_path)
+    failed = next(run.job for run in store.outcomes(store.taken[0].digest) if run.status is FAILED)
+    store.kept[failed] = {"report.txt": b"no leader\n  timeline\n"}
+    seed = failed.seed
+    write(store, COURSE, tmp_path)
 
     result = _results(tmp_path, "ada")
     first = result["tests"][0]
-    seed = next(run.job.seed for run in store.outcomes(store.taken[0].digest) if run.status is FAILED)
 
     assert first["output"] == (
         "passes 17 of 20, 95 % interval 64–95 %\n\n"
         "3 runs: no leader within 5.17 s\n"
-        f"replay: tester replay test_initial_election --seed {seed}"
+        f"replay: tester replay test_initial_election --seed {seed}\n\n"
+        f"report of seed {seed}:\n\nno leader\n  timeline"
     )
     assert (first["score"], first["max_score"], first["status"], first["number"]) == (0.0, 10.0, "failed", "1.1")
     assert first["tags"] == ["2A", "flaky"]
@@ -90,7 +93,7 @@ def test_a_test_says_its_passes_verdict_and_replay_command(tmp_path: Path) -> No
 
 
 def test_a_test_whose_points_are_pending_has_no_score(tmp_path: Path) -> None:
-    write(_one("no leader", [HARNESS] + [PASSED] * 19), MadeUpCourse(), tmp_path)
+    write(_one("no leader", [HARNESS] + [PASSED] * 19), COURSE, tmp_path)
 
     result = _results(tmp_path, "ada")
 
@@ -103,14 +106,14 @@ def test_a_test_whose_points_are_pending_has_no_score(tmp_path: Path) -> None:
 
 
 def test_a_refused_submission_says_why_and_gets_nothing(tmp_path: Path) -> None:
-    write(a_class(), MadeUpCourse(), tmp_path)
+    write(a_class(), COURSE, tmp_path)
     result = _results(tmp_path, "zz-broken")
     assert result["score"] == 0.0
     assert "submission.zip is no archive" in result["output"]
 
 
 def test_lateness_and_notes_are_said(tmp_path: Path) -> None:
-    write(a_class(), MadeUpCourse(), tmp_path)
+    write(a_class(), COURSE, tmp_path)
     assert "1.5 days late: 3.8 of 19 points are taken off" in _results(tmp_path, "student-04")["output"]
     partial = _results(tmp_path, "student-03")
     assert "kvraft/ is not there: its parts get no points" in partial["output"]
@@ -119,8 +122,8 @@ def test_lateness_and_notes_are_said(tmp_path: Path) -> None:
 
 
 def test_visibility_is_the_courses(tmp_path: Path) -> None:
-    rules = [replace(rule, visibility="hidden") if rule.part == "4B" else rule for rule in MadeUpCourse().tests]
-    write(a_class(), MadeUpCourse(tests=rules), tmp_path)
+    rules = [replace(rule, visibility="hidden") if rule.part == "4B" else rule for rule in COURSE.tests]
+    write(a_class(), a_course(rules), tmp_path)
 
     result = _results(tmp_path, "student-05")
     page = (tmp_path / "submissions" / "student-05" / "report.html").read_text(encoding="utf-8")
@@ -134,15 +137,14 @@ def test_visibility_is_the_courses(tmp_path: Path) -> None:
 
 
 def test_the_table_adds_up(tmp_path: Path) -> None:
-    course = MadeUpCourse()
-    write(a_class(), course, tmp_path)
+    write(a_class(), COURSE, tmp_path)
 
     rows = _rows(tmp_path)
 
     assert list(rows) == [f"student-{number:02}" for number in range(12)] + ["zz-broken"]
     for name, row in rows.items():
         if row["status"] == "final":
-            earned = sum(float(row[f"{rule.part} {rule.test}"]) for rule in course.tests)
+            earned = sum(float(row[f"{rule.part} {rule.test}"]) for rule in COURSE.tests)
             assert earned == pytest.approx(sum(float(row[part]) for part in ("2A", "2B", "4B")))
             assert float(row["total"]) == pytest.approx(earned - float(row["late deduction"]))
             assert float(row["total"]) == _results(tmp_path, name)["score"]
@@ -156,16 +158,18 @@ def test_the_table_adds_up(tmp_path: Path) -> None:
 )
 def test_no_text_is_a_formula(tmp_path: Path, name: str) -> None:
     store = MadeUpStore([replace(submission("ada"), notes=(name,))], [Refusal("bob", name)])
-    write(store, MadeUpCourse(), tmp_path)
+    write(store, COURSE, tmp_path)
     rows = _rows(tmp_path)
     for text in (cell(name), rows["ada"]["notes"], rows["bob"]["refused"]):
         assert text.startswith(("'", "x")) or text[0].isalnum()
 
 
 def test_class_json_holds_what_the_results_say(tmp_path: Path) -> None:
-    write(a_class(), MadeUpCourse(), tmp_path)
+    write(a_class(), COURSE, tmp_path)
     data = json.loads((tmp_path / "class.json").read_text())
-    assert data["submissions"]["student-07"] == _results(tmp_path, "student-07")
+    for name, theirs in data["submissions"].items():
+        ours = _results(tmp_path, name)
+        assert (theirs["score"], theirs["extra_data"]) == (ours["score"], ours["extra_data"])
     assert data["refused"] == {"zz-broken": "submission.zip is no archive: its central directory is not there"}
 
 
@@ -180,7 +184,7 @@ def test_the_same_outcomes_give_the_same_bytes(tmp_path: Path) -> None:
     for digest, known in other_times.known.items():
         other_times.known[digest] = [replace(run, cpu_s=run.cpu_s * 3, attempts=2) for run in known]
     for store, folder in ((first, "a"), (again, "b"), (other_times, "c"), (first, "a")):
-        write(store, MadeUpCourse(), tmp_path / folder)
+        write(store, COURSE, tmp_path / folder)
     written = _written(tmp_path / "a")
     assert len(written) > 100
     assert _written(tmp_path / "b") == written
@@ -189,7 +193,7 @@ def test_the_same_outcomes_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_what_is_gone_is_removed_if_it_was_ours(tmp_path: Path) -> None:
     store = a_class(4)
-    write(store, MadeUpCourse(), tmp_path)
+    write(store, COURSE, tmp_path)
     gone = tmp_path / "submissions" / "student-02"
     changed = gone / "results.json"
     changed.write_text("corrected by hand")
@@ -197,7 +201,7 @@ def test_what_is_gone_is_removed_if_it_was_ours(tmp_path: Path) -> None:
     theirs.write_text("talked to them")
 
     del store.taken[1:3]
-    write(store, MadeUpCourse(), tmp_path)
+    write(store, COURSE, tmp_path)
 
     assert [path.name for path in gone.rglob("*")] == ["results.json"]
     assert changed.read_text() == "corrected by hand"
@@ -212,7 +216,7 @@ def test_a_writing_that_was_killed_leaves_nothing_behind(tmp_path: Path) -> None
     with (tmp_path / "made.log").open("a") as log:
         log.write('["submissions/eve/rep')
 
-    write(_one(""), MadeUpCourse(), tmp_path)
+    write(_one(""), COURSE, tmp_path)
 
     assert not (tmp_path / "submissions" / "eve").exists()
     assert not (tmp_path / "made.log").exists()
@@ -221,7 +225,7 @@ def test_a_writing_that_was_killed_leaves_nothing_behind(tmp_path: Path) -> None
 
 def test_removal_follows_no_link_out_of_the_results(tmp_path: Path) -> None:
     out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
-    write(_one(""), MadeUpCourse(), out)
+    write(_one(""), COURSE, out)
     (out / "submissions").rename(elsewhere)
     (out / "submissions").symlink_to(elsewhere)
 
@@ -258,20 +262,20 @@ def test_an_artefact_with_a_path_for_a_name_is_refused(tmp_path: Path) -> None:
     failed = next(run for run in store.outcomes(store.taken[0].digest) if run.status is FAILED)
     store.kept[failed.job] = {"../../../x.html": b""}
     with pytest.raises(HarnessError, match="no name for a file"):
-        write(store, MadeUpCourse(), tmp_path)
+        write(store, COURSE, tmp_path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written_is_the_users_mistake(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(UsageError, match="cannot write results"):
-        write(_one(""), MadeUpCourse(), tmp_path / "out")
+        write(_one(""), COURSE, tmp_path / "out")
 
 
 def test_a_file_in_the_way_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(UsageError, match="cannot write results"):
-        write(_one(""), MadeUpCourse(), tmp_path / "out")
+        write(_one(""), COURSE, tmp_path / "out")
 
 
 # ---------------------------------------------------------------------- texts of submissions
@@ -308,8 +312,8 @@ def test_hostile_verdicts_stay_texts_on_every_page(tmp_path: Path, text: str) ->
     harmless.taken[0] = replace(harmless.taken[0], notes=("harmless",))
     harmless.refused.append(Refusal("mallory", "harmless"))
 
-    write(store, MadeUpCourse(), tmp_path / "hostile")
-    write(harmless, MadeUpCourse(), tmp_path / "harmless")
+    write(store, COURSE, tmp_path / "hostile")
+    write(harmless, COURSE, tmp_path / "harmless")
 
     for page in ("index.html", "submissions/ada/report.html", "submissions/mallory/report.html"):
         seen, expected = _Tags(), _Tags()
@@ -348,7 +352,7 @@ def _read(page: Path) -> _Tags:
 def test_pages_load_nothing_and_their_links_lead_somewhere(tmp_path: Path) -> None:
     store = a_class()
     store.taken[2] = replace(store.taken[2], name="ümit & co #1?")
-    write(store, MadeUpCourse(), tmp_path)
+    write(store, COURSE, tmp_path)
     pages = [tmp_path / "index.html", *tmp_path.glob("submissions/*/report.html")]
     for page in pages:
         text, found = page.read_text(encoding="utf-8"), _read(page)
@@ -364,7 +368,7 @@ def test_pages_load_nothing_and_their_links_lead_somewhere(tmp_path: Path) -> No
 
 
 def test_the_class_page_names_what_stands_out(tmp_path: Path) -> None:
-    write(a_class(), MadeUpCourse(), tmp_path)
+    write(a_class(), COURSE, tmp_path)
     text = (tmp_path / "index.html").read_text(encoding="utf-8").replace("<wbr>", "")
     sections = {part.partition('"')[0]: part for part in text.split('<h2 id="')[1:]}
     assert set(sections) == {
@@ -380,14 +384,14 @@ def test_the_class_page_names_what_stands_out(tmp_path: Path) -> None:
 
 
 def test_a_class_without_failures_has_no_sections_about_them(tmp_path: Path) -> None:
-    write(a_class(1), MadeUpCourse(), tmp_path)
+    write(a_class(1), COURSE, tmp_path)
     ids = _read(tmp_path / "index.html").ids
     assert {"scores", "submissions"} <= ids
     assert not ids & {"hardest", "verdicts", "unresolved", "flaky"}
 
 
 def test_an_empty_class_has_a_page(tmp_path: Path) -> None:
-    write(MadeUpStore(), MadeUpCourse(), tmp_path)
+    write(MadeUpStore(), COURSE, tmp_path)
     assert "submissions graded" in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
@@ -395,7 +399,7 @@ def test_a_report_is_shown_and_cut_when_it_is_endless(tmp_path: Path) -> None:
     store = _one("no leader")
     failed = next(run for run in store.outcomes(store.taken[0].digest) if run.status is FAILED)
     store.kept[failed.job] = {"report.txt": b"line\n" * 100_000, "timeline.html": b"<p>"}
-    write(store, MadeUpCourse(), tmp_path)
+    write(store, COURSE, tmp_path)
     page = (tmp_path / "submissions" / "ada" / "report.html").read_text(encoding="utf-8")
     assert "The rest is in the report" in page
     assert len(page) < 100_000
@@ -404,7 +408,7 @@ def test_a_report_is_shown_and_cut_when_it_is_endless(tmp_path: Path) -> None:
 @pytest.mark.parametrize("width", [360, 1280])
 @IN_LIGHT_AND_DARK
 def test_pages_fit_the_screen_and_can_be_read(tmp_path: Path, open_in_browser: Callable[..., Any], width: int) -> None:
-    write(a_class(verdict=lambda place: "x" * 400), MadeUpCourse(), tmp_path)
+    write(a_class(verdict=lambda place: "x" * 400), COURSE, tmp_path)
     for page in ("index.html", "submissions/student-05/report.html", "submissions/zz-broken/report.html"):
         opened = open_in_browser(tmp_path / page)
         opened.set_viewport_size({"width": width, "height": 800})

@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labrpc.errors import UsageError
+from tester.grade.course import LateRule
 from tester.grade.records import Status
 from tester.grade.scores import percent, score_submission, score_test, shown, wilson
 from tests.harness.grade.made_up import (
+    COURSE,
     FAILED,
     HARNESS,
     PASSED,
-    MadeUpCourse,
-    MadeUpLate,
-    MadeUpRule,
+    a_rule,
     outcomes,
     submission,
 )
@@ -70,7 +70,7 @@ def test_an_interval_of_impossible_counts_is_refused(passes: int, runs: int) -> 
     ],
 )
 def test_points_follow_the_policy(policy: str, passes: int, points: str) -> None:
-    rule = MadeUpRule("2A", "test_x", policy=policy)
+    rule = a_rule("2A", "test_x", policy=policy)
 
     score = score_test(rule, outcomes("d", rule, [PASSED] * passes + [FAILED] * (20 - passes)))
 
@@ -79,7 +79,7 @@ def test_points_follow_the_policy(policy: str, passes: int, points: str) -> None
 
 
 def test_the_sentence_says_passes_and_interval() -> None:
-    rule = MadeUpRule("2A", "test_x")
+    rule = a_rule("2A", "test_x")
     score = score_test(rule, outcomes("d", rule, [PASSED] * 17 + [FAILED] * 3))
     assert score.sentence == "passes 17 of 20, 95 % interval 64–95 %"
     assert score.flaky
@@ -87,12 +87,12 @@ def test_the_sentence_says_passes_and_interval() -> None:
 
 @pytest.mark.parametrize("statuses", [[PASSED] * 20, [FAILED] * 20], ids=["all pass", "none pass"])
 def test_a_test_that_always_ends_alike_is_not_flaky(statuses: list[Status]) -> None:
-    rule = MadeUpRule("2A", "test_x")
+    rule = a_rule("2A", "test_x")
     assert not score_test(rule, outcomes("d", rule, statuses)).flaky
 
 
 def test_runs_that_the_harness_failed_count_for_nobody() -> None:
-    rule = MadeUpRule("2A", "test_x", policy="fraction")
+    rule = a_rule("2A", "test_x", policy="fraction")
 
     score = score_test(rule, outcomes("d", rule, [HARNESS] * 2 + [PASSED] * 17 + [FAILED]))
 
@@ -106,27 +106,27 @@ def test_runs_that_the_harness_failed_count_for_nobody() -> None:
 
 
 def test_runs_that_were_not_made_keep_points_pending() -> None:
-    rule = MadeUpRule("2A", "test_x")
+    rule = a_rule("2A", "test_x")
     score = score_test(rule, outcomes("d", rule, [FAILED] * 19))
     assert score.sentence.endswith("unresolved: 1 of 20 runs was not made; points pending: 0, whatever they show")
 
 
 def test_a_test_without_any_run_is_unresolved_and_has_no_interval() -> None:
-    score = score_test(MadeUpRule("2A", "test_x"), [])
+    score = score_test(a_rule("2A", "test_x"), [])
     assert score.unresolved
     assert score.interval is None
     assert (score.lowest, score.highest) == (0, 10)
 
 
 def test_runs_beyond_those_planned_and_of_other_tests_do_not_count() -> None:
-    rule, other = MadeUpRule("2A", "test_x", runs=2), MadeUpRule("2A", "test_y", runs=2)
+    rule, other = a_rule("2A", "test_x", runs=2), a_rule("2A", "test_y", runs=2)
     score = score_test(rule, [*outcomes("d", rule, [PASSED, PASSED, FAILED]), *outcomes("d", other, [FAILED, FAILED])])
     assert score.points == 10
 
 
 @given(st.sampled_from(POLICIES), st.lists(st.sampled_from([PASSED, FAILED, HARNESS, None]), min_size=1, max_size=7))
 def test_bounds_are_reached_whatever_open_runs_show(policy: str, known: list[Status | None]) -> None:
-    rule = MadeUpRule("2A", "test_x", points=7, runs=len(known), policy=policy)
+    rule = a_rule("2A", "test_x", points=7, runs=len(known), policy=policy)
     runs = outcomes("d", rule, [status or PASSED for status in known])
     made = [outcome for outcome, status in zip(runs, known, strict=True) if status]
     score = score_test(rule, made)
@@ -156,7 +156,7 @@ def test_every_sum_is_the_sum_of_what_is_shown(
     tests: list[tuple[int, tuple[int, int]]], percent: int, days: int
 ) -> None:
     rules = [
-        MadeUpRule(f"2{'ABCD'[place % 4]}", f"test_{place}", points=points / 100, runs=runs, policy="fraction")
+        a_rule(f"2{'ABCD'[place % 4]}", f"test_{place}", points=points / 100, runs=runs, policy="fraction")
         for place, (points, (_, runs)) in enumerate(tests)
     ]
     known = [
@@ -165,7 +165,7 @@ def test_every_sum_is_the_sum_of_what_is_shown(
         for outcome in outcomes("d", rule, [PASSED] * passes + [FAILED] * (runs - passes))
     ]
 
-    score = score_submission(submission("s", days_late=days), rules, known, late=MadeUpLate(percent))
+    score = score_submission(submission("s", days_late=days), rules, known, late=LateRule(percent_per_day=percent))
 
     assert sum(Decimal(shown(test.points or Decimal(0))) for test in score.tests) == score.earned
     assert sum(Decimal(shown(part.points)) for part in score.parts) == score.earned
@@ -177,18 +177,17 @@ def test_every_sum_is_the_sum_of_what_is_shown(
 
 
 def test_lateness_is_taken_off_the_total_and_its_bounds() -> None:
-    rules = [MadeUpRule("2A", "test_x", runs=2), MadeUpRule("2A", "test_y", runs=2)]
+    rules = [a_rule("2A", "test_x", runs=2), a_rule("2A", "test_y", runs=2)]
     known = [*outcomes("d", rules[0], [PASSED, PASSED]), *outcomes("d", rules[1], [PASSED, HARNESS])]
 
-    score = score_submission(submission("s", days_late=1.5), rules, known, late=MadeUpLate(10))
+    score = score_submission(submission("s", days_late=1.5), rules, known, late=LateRule(percent_per_day=10))
 
     assert (score.earned, score.deduction, score.total) == (10, 2, 8)
     assert score.bounds == (8, 16)
 
 
 def test_a_part_that_is_not_submitted_gets_no_points_and_is_not_pending() -> None:
-    course = MadeUpCourse()
-    score = score_submission(submission("s"), course.tests, [], absent={"4B": "kvraft/ is not in the submission"})
+    score = score_submission(submission("s"), COURSE.tests, [], absent={"4B": "kvraft/ is not in the submission"})
     *_, last = score.parts
     assert (last.points, last.of, last.unresolved) == (0, 20, ())
     assert last.tests[0].sentence == "not run: kvraft/ is not in the submission"
