@@ -31,6 +31,7 @@ from tests.harness.grade.made_up import (
     PASSED,
     MadeUpStore,
     a_class,
+    a_course,
     outcomes,
     submission,
 )
