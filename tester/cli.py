@@ -13,6 +13,7 @@ from rich.text import Text
 from labrpc.errors import HarnessError, UsageError
 from tester import check_history, demo, export, failures, logs, replay_command, shrink_command, timeline_command
 from tester.gallery import command as gallery_command
+from tester.grade import command as grade_command
 from tester.grade import gradescope_command
 from tester.matrix import command as matrix_command
 
@@ -414,6 +415,7 @@ def mutants_command(
     raise typer.Exit(code)
 
 
+grade_command.register(app)
 gradescope_command.register(app)
 
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import datetime
 import difflib
-import functools
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -103,13 +102,9 @@ class Course:
     name: str
     tests: tuple[TestRule, ...]
     late: LateRule = LateRule()
-    due: Mapping[str, datetime.datetime] = None  # type: ignore[assignment]
+    due: Mapping[str, datetime.datetime] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if self.due is None:
-            object.__setattr__(self, "due", {})
-
-    @functools.cached_property
+    @property
     def parts(self) -> tuple[str, ...]:
         """The parts that are graded."""
         return tuple(dict.fromkeys(rule.part for rule in self.tests))
@@ -120,6 +115,15 @@ class Course:
     def points_of(self, part: str) -> Fraction:
         """What a part is worth."""
         return sum((_exact(rule.points) for rule in self.of_part(part)), Fraction(0))
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, for programs."""
+        return {
+            "name": self.name,
+            "tests": [vars(rule) for rule in self.tests],
+            "late": vars(self.late),
+            "due": {part: date.isoformat() for part, date in self.due.items()},
+        }
 
     def due_date(self) -> datetime.datetime | None:
         """When what is graded was due; None: it is not said.

@@ -1,6 +1,6 @@
 """What a worker is asked, and what it says: msgpack messages in frames (labrpc.framing) over a socket pair.
 
-    pool --Ask--> worker        pool <--Beat-- worker, once a second        pool <--Answer-- worker, once for each Ask
+pool --Ask--> worker        pool <--Beat-- worker, once a second        pool <--Answer-- worker, once for each Ask
 """
 
 from __future__ import annotations
@@ -18,14 +18,12 @@ class Ask(msgspec.Struct, frozen=True):
     Attributes:
         files: of the submission; None: those of the last job, which was of the same one.
         explain: whether the artefacts of a run that fails are wanted.
-        sandboxed: see `tester.grade.world.options`.
         wall_limit_s: seconds that the run may take.
     """
 
     job: Job
     files: dict[str, bytes] | None
     explain: bool
-    sandboxed: bool
     wall_limit_s: float
 
 

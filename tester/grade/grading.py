@@ -70,7 +70,9 @@ def outcome_of(job: Job, result: Answer | Lost, *, attempts: int = 1) -> Outcome
         why, _, more = result.reason.partition("\n")
         return _unresolved(job, f"the worker that ran it was lost: {why}", more, attempts)
     if result.fault:
-        return _unresolved(job, f"the harness had a fault: {result.fault.strip().splitlines()[-1]}", result.fault, attempts)
+        return _unresolved(
+            job, f"the harness had a fault: {result.fault.strip().splitlines()[-1]}", result.fault, attempts
+        )
     status = Status.FAILED if result.verdict else Status.PASSED
     verdict = result.verdict
     if result.is_over and (result.busy is None or result.busy < BUSY):

@@ -19,7 +19,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._@+-]")
 
 
 def is_name(name: str) -> bool:
-    """Whether `name` is that of a file that is taken: raft/…/x.py or kvraft/…/x.py, each part a Python name in ASCII."""
+    """Whether `name` is that of a file that is taken: raft/…/x.py or kvraft/…/x.py, all Python names in ASCII."""
     return _NAME.fullmatch(name) is not None and "__pycache__" not in name.split("/")
 
 
@@ -27,7 +27,7 @@ def safe_name(name: str) -> str:
     """`name`, if it can be a folder's name everywhere, else one like it with a few letters that tell it from others."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
     safe = _UNSAFE.sub("_", plain).lstrip(".-")[:_MOST_NAME].rstrip(".")
-    if safe == name:
+    if safe and safe == name:
         return safe
     mark = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:6]
     return f"{safe or 'submission'}-{mark}"

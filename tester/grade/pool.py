@@ -86,8 +86,10 @@ class Pool(Protocol):
         ...
 
     def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Job, Answer | Lost]]:
-        """Does `tasks`, each asked for when it can begin; what came of each, as it ends. Those under way are given up if
-        the iterator is closed."""
+        """Does `tasks`, each asked for when it can begin; what came of each, as it ends.
+
+        Those under way are given up if the iterator is closed.
+        """
         ...
 
     def close(self) -> None:
@@ -107,9 +109,8 @@ class Worker:
         folder: for its files; made anew, and removed at the end.
     """
 
-    def __init__(self, folder: Path, *, sandboxed: bool, limits: Limits) -> None:
+    def __init__(self, folder: Path, *, limits: Limits) -> None:
         self._folder = folder
-        self._sandboxed = sandboxed
         self._limits = limits
         self._mu = threading.Lock()
         self._is_over = False
@@ -134,7 +135,6 @@ class Worker:
             job=task.job,
             files=dict(task.files) if self._process is None or is_new else None,
             explain=task.explain,
-            sandboxed=self._sandboxed,
             wall_limit_s=self._limits.wall_s,
         )
         try:
@@ -249,11 +249,8 @@ class _Loss(Exception):
 class LocalPool:
     """`workers` of them, with their files below `folder`."""
 
-    def __init__(self, workers: int, folder: Path, *, sandboxed: bool, limits: Limits | None = None) -> None:
-        self._workers = [
-            Worker(folder / f"worker-{number}", sandboxed=sandboxed, limits=limits or Limits())
-            for number in range(workers)
-        ]
+    def __init__(self, workers: int, folder: Path, *, limits: Limits | None = None) -> None:
+        self._workers = [Worker(folder / f"worker-{number}", limits=limits or Limits()) for number in range(workers)]
         self._folder = folder
         shutil.rmtree(folder, ignore_errors=True)  # of a grading that was killed
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -57,8 +58,9 @@ class PublicSeeds:
         for seed in seeds:
             if not 0 <= seed <= _LARGEST:
                 raise UsageError(f"seed {seed} is not in 0..{_LARGEST}")
-        if len(set(seeds)) < len(seeds):
-            raise UsageError(f"seed {_first_twice(seeds)} is there twice: that run would count twice")
+        twice = [seed for seed, times in Counter(seeds).items() if times > 1]
+        if twice:
+            raise UsageError(f"seed {twice[0]} is there twice: that run would count twice")
         self.seeds = tuple(seeds)
 
     @property
@@ -137,8 +139,3 @@ def _read(path: Path, option: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UsageError(f"{option} {path} cannot be read: {error.strerror or error}") from None
-
-
-def _first_twice(seeds: Sequence[int]) -> int:
-    seen: set[int] = set()
-    return next(seed for seed in seeds if seed in seen or seen.add(seed))

@@ -111,7 +111,7 @@ class Store:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the grading was asked for, e.g. `{"sandboxed": true, "seeds": "hidden"}`."""
+        """What the grading was asked for, e.g. `{"not_sandboxed": "", "seeds": "hidden"}`."""
         settings: dict[str, Any] = json.loads(self.fact("settings", "{}"))
         return settings
 
@@ -228,8 +228,7 @@ class Store:
     def _lowest_failed(self, job: Job) -> list[int]:
         """One run more than are explained, if there are so many."""
         rows = self._db.execute(
-            "SELECT run FROM outcomes WHERE digest = ? AND suite = ? AND test = ? AND status = ? "
-            "ORDER BY run LIMIT ?",
+            "SELECT run FROM outcomes WHERE digest = ? AND suite = ? AND test = ? AND status = ? ORDER BY run LIMIT ?",
             (job.digest, self.suite, job.test, Status.FAILED.value, EXPLAINED + 1),
         )
         return [run for (run,) in rows]

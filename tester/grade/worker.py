@@ -58,7 +58,7 @@ def replay_command(test: str, seed: int) -> str:
     return f"tester replay {test} --seed {seed}"
 
 
-def attempt(job: Job, solution: Path, *, sandboxed: bool, explain: bool, wall_limit_s: float) -> Answer:
+def attempt(job: Job, solution: Path, *, explain: bool, wall_limit_s: float) -> Answer:
     """Does `job` on the code in `solution`; called on the main thread.
 
     Args:
@@ -68,7 +68,7 @@ def attempt(job: Job, solution: Path, *, sandboxed: bool, explain: bool, wall_li
     run: Run | None = None
     try:
         test = graded_test(job.test)
-        run = Run(job.seed, world.options(solution, sandboxed=sandboxed))
+        run = Run(job.seed, world.options(solution))
         answer = _judge(job, run, test, solution, wall_limit_s, explain=explain)
     except Exception as error:  # whatever it is, it is not the submission's
         answer = Answer(fault="".join(traceback.format_exception(error)))
@@ -82,7 +82,7 @@ def attempt(job: Job, solution: Path, *, sandboxed: bool, explain: bool, wall_li
 
 
 def _changed(answer: Answer, **changes: object) -> Answer:
-    return Answer(**{**{name: getattr(answer, name) for name in answer.__struct_fields__}, **changes})  # type: ignore[arg-type]
+    return Answer(**{**{name: getattr(answer, name) for name in answer.__struct_fields__}, **changes})
 
 
 def _cpu_below() -> float:
@@ -165,7 +165,9 @@ def _cut(data: bytes) -> bytes:
     left_out = len(data) - _MOST_REPORT
     half = _MOST_REPORT // 2
     note = f"\n\n… {left_out} bytes are left out …\n\n"
-    return data[:half].decode("utf-8", "ignore").encode() + note.encode() + data[-half:].decode("utf-8", "ignore").encode()
+    return (
+        data[:half].decode("utf-8", "ignore").encode() + note.encode() + data[-half:].decode("utf-8", "ignore").encode()
+    )
 
 
 def _page(job: Job, cluster: Cluster, error: AssertionError, names: _Names, replay: str) -> bytes:
@@ -274,7 +276,7 @@ class _Trees:
 def main(connection: socket.socket, folder: Path) -> None:
     """Answers what is asked over `connection` until that is closed."""
     sending = threading.Lock()
-    threading.Thread(target=_beat, args=(connection, sending), name="beat", daemon=True).start()
+    threading.Thread(target=_beat, args=(connection, sending, folder), name="beat", daemon=True).start()
     trees = _Trees(folder)
     done = 0
     gc.collect()
@@ -282,9 +284,7 @@ def main(connection: socket.socket, folder: Path) -> None:
     while (asked := receive(connection)) is not None:
         ask = decode_ask(asked)
         solution = trees.tree(ask)
-        answer = attempt(
-            ask.job, solution, sandboxed=ask.sandboxed, explain=ask.explain, wall_limit_s=ask.wall_limit_s
-        )
+        answer = attempt(ask.job, solution, explain=ask.explain, wall_limit_s=ask.wall_limit_s)
         with sending:
             send(connection, encode(answer))
         del ask, asked, answer
@@ -293,13 +293,14 @@ def main(connection: socket.socket, folder: Path) -> None:
             gc.collect()
 
 
-def _beat(connection: socket.socket, sending: threading.Lock) -> None:
-    """Says that this process is there; ends it when there is nobody to hear it."""
+def _beat(connection: socket.socket, sending: threading.Lock, folder: Path) -> None:
+    """Says that this process is there; ends it, and removes its files, when there is nobody to hear it."""
     while True:
         with sending:
             try:
                 send(connection, encode(Beat(processes.memory_of_self())))
             except OSError:
+                shutil.rmtree(folder, ignore_errors=True)
                 os._exit(1)
         time.sleep(BEAT_S)
 

@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import labrpc
+import tester
+from tester import run
 from tester.graded import GradedTest, graded_tests
 from tester.run import Options, reference_root
 
-__all__ = ["can_sandbox", "options", "suite_digest", "tests_of"]
+__all__ = ["can_sandbox", "options", "suite_digest", "tests_of", "why_not_sandboxed"]
 
-_CODE = ("labrpc", "tester", "tests/labs")
 _NO_SAY = ("tester/gallery", "tester/grade", "tester/matrix")
 """Folders whose code has no say in any verdict, but for `_SAY`."""
 _SAY = ("tester/grade/worker.py", "tester/grade/world.py")
@@ -29,13 +31,22 @@ def can_sandbox() -> bool:
     return any(field.name == "sandbox" for field in dataclasses.fields(Options))
 
 
-def options(solution: Path, *, sandboxed: bool) -> Options:
-    """The world in which the code in `solution` is graded.
+@functools.cache
+def why_not_sandboxed() -> str:
+    """What this machine lacks of a sandbox, and why; "" if servers are confined as they should be."""
+    protections = getattr(run, "protections", None)
+    if not can_sandbox() or protections is None:
+        return "this version has no sandbox"
+    return "; ".join(f"{name}: {reason}" for name, reason in protections().items() if reason)
+
+
+def options(solution: Path) -> Options:
+    """The world in which the code in `solution` is graded: sandboxed as far as this machine can do that.
 
     Raises:
         UsageError: it cannot be made here.
     """
-    extra: dict[str, Any] = {"sandbox": sandboxed} if can_sandbox() else {}
+    extra: dict[str, Any] = {"sandbox": True} if can_sandbox() else {}
     return Options(clock="virtual", servers="processes", solution=solution, **extra)
 
 
@@ -50,19 +61,21 @@ def tests_of(part: str) -> list[GradedTest]:
     return [test for test in graded_tests(part) if test.runs_in(world)]
 
 
-def suite_digest(*, sandboxed: bool) -> str:
+@functools.cache
+def suite_digest() -> str:
     """What a verdict depends on beside submission, test and seed, hashed: the world, the judge, the graded tests."""
-    root = reference_root()
-    digest = hashlib.sha256(f"sandboxed={sandboxed}".encode())
-    for path in _files(root):
-        digest.update(f"\0{path.relative_to(root).as_posix()}\0".encode())
+    digest = hashlib.sha256(f"sandboxed={can_sandbox()}".encode())
+    for name, path in _files():
+        digest.update(f"\0{name}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:32]
 
 
-def _files(root: Path) -> Iterator[Path]:
-    for folder in _CODE:
-        for path in sorted((root / folder).rglob("*.py")):
-            name = path.relative_to(root).as_posix()
+def _files() -> Iterator[tuple[str, Path]]:
+    """Name and path of each file that has a say."""
+    judge, world, labs = Path(tester.__file__).parent, Path(labrpc.__file__).parent, reference_root() / "tests" / "labs"
+    for folder, called in ((world, "labrpc"), (judge, "tester"), (labs, "tests/labs")):
+        for path in sorted(folder.rglob("*.py")):
+            name = f"{called}/{path.relative_to(folder).as_posix()}"
             if name in _SAY or not name.startswith(tuple(f"{each}/" for each in _NO_SAY)):
-                yield path
+                yield name, path
