@@ -250,7 +250,9 @@ def _flaky(scores: Sequence[SubmissionScore]) -> list[Markup]:
     for score in scores:
         flaky = [test for test in score.tests if test.flaky]
         if flaky:
-            rows.append([_to(score.submission.name), str(len(flaky)), join(map(_odds, flaky), ", ")])
+            more = f" and {len(flaky) - _MOST_NAMES} more" if len(flaky) > _MOST_NAMES else ""
+            which = join([join(map(_odds, flaky[:_MOST_NAMES]), ", "), more])
+            rows.append([_to(score.submission.name), str(len(flaky)), which])
     caption = "Submissions with tests that pass under some seeds only, and how often each does."
     columns = [Column("submission"), Column("flaky tests", "number"), Column("which", "words")]
     return [table(caption, columns, rows, stacked=True)] if rows else []

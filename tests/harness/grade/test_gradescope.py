@@ -27,6 +27,7 @@ from tests.harness.grade.gradescope_format import assert_is_gradescope
 
 SECRET = "0123456789abcdef"
 CREATED, DUE = "2026-10-03T11:59:00+02:00", "2026-10-01T23:59:00+02:00"
+LATER = {"assignment": {"due_date": CREATED}}
 
 GRADES = """
 import json, sys
@@ -258,7 +259,7 @@ def test_a_fault_has_no_score_at_all() -> None:
         ({"created_at": CREATED, "assignment": {"due_date": DUE}}, 1.5),
         ({"created_at": DUE, "assignment": {"due_date": CREATED}}, 0.0),
         ({"created_at": "2026-10-03T09:59:00Z", "assignment": {"due_date": DUE}}, 1.5),
-        ({"created_at": CREATED, "assignment": {"due_date": DUE}, "users": [{"assignment": {"due_date": CREATED}}]}, 0.0),
+        ({"created_at": CREATED, "assignment": {"due_date": DUE}, "users": [LATER, {}]}, 0.0),
         ({"created_at": CREATED, "assignment": {"due_date": None}}, 0.0),
         ({"created_at": CREATED, "assignment": None}, 0.0),
         ({"created_at": "yesterday", "assignment": {"due_date": DUE}}, 0.0),

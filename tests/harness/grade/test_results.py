@@ -379,6 +379,7 @@ def test_the_class_page_names_what_stands_out(tmp_path: Path) -> None:
     longest = "test_snapshot_unreliable_recover_concurrent_partition_linearizable"
     assert hardest.index(longest) < hardest.index("test_snapshot_rpc") < hardest.index("test_initial_election")
     assert sections["unresolved"].count("student-05") == 4  # two rows, link and text
+    assert "the first: server 2 voted for 1" in sections["unresolved"]
     assert "central directory" in sections["refused"]
     assert "student-00" not in sections["flaky"]
     assert ">11</td>" in sections["verdicts"]
@@ -406,16 +407,30 @@ def test_a_report_is_shown_and_cut_when_it_is_endless(tmp_path: Path) -> None:
     assert len(page) < 100_000
 
 
-@pytest.mark.parametrize("width", [360, 1280])
 @IN_LIGHT_AND_DARK
-def test_pages_fit_the_screen_and_can_be_read(tmp_path: Path, open_in_browser: Callable[..., Any], width: int) -> None:
-    write(a_class(verdict=lambda place: "x" * 400), COURSE, tmp_path)
+def test_pages_fit_the_screen_and_can_be_read(tmp_path: Path, open_in_browser: Callable[..., Any]) -> None:
+    write(a_class(6, verdict=lambda place: "x" * 400), COURSE, tmp_path)
     for page in ("index.html", "submissions/student-05/report.html", "submissions/zz-broken/report.html"):
         opened = open_in_browser(tmp_path / page)
-        opened.set_viewport_size({"width": width, "height": 800})
-        assert opened.evaluate("document.documentElement.scrollWidth") <= width
+        for width in (360, 1280):
+            opened.set_viewport_size({"width": width, "height": 800})
+            assert opened.evaluate("document.documentElement.scrollWidth") <= width
         assert opened.evaluate(_LEAST_CONTRAST) >= 4.5
         assert opened.evaluate("[...document.querySelectorAll('table')].every(t => t.caption && t.tHead)")
+
+
+def test_a_student_comes_from_the_class_to_a_failure_by_keyboard(
+    tmp_path: Path, open_in_browser: Callable[..., Any]
+) -> None:
+    write(a_class(6), COURSE, tmp_path)
+    page = open_in_browser(tmp_path / "submissions" / "student-05" / "report.html")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("location.hash") == "#2A-test_initial_election"
+    page.evaluate("document.querySelector('summary').focus()")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.querySelector('details').open")
+    assert "seed" in page.inner_text("details pre")
 
 
 _LEAST_CONTRAST = """() => {
