@@ -118,7 +118,18 @@ def _parts(scores: Sequence[SubmissionScore]) -> list[Markup]:
         Column("part"), Column("runs that pass"), Column("", "number"), Column("mean points", "number"),
         Column("full points", "number"),
     ]  # fmt: skip
-    return [table("Pass rates by part, over all runs that count.", columns, rows, stacked=True)] if rows else []
+    return (
+        [
+            table(
+                "Pass rates by part, over all runs that count; mean points are without pending ones.",
+                columns,
+                rows,
+                stacked=True,
+            )
+        ]
+        if rows
+        else []
+    )
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results = run(root)
     except BaseException as error:
         traceback.print_exc()
-        _replace(root / "results" / "results.json", fault_json(f"{type(error).__name__} in the autograder"))
+        what = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__} in the autograder"
+        _replace(root / "results" / "results.json", fault_json(what))
         return 1
     _replace(root / "results" / "results.json", results)
     return 0

@@ -222,14 +222,19 @@ def test_when_the_time_is_over_what_was_not_run_is_unresolved(autograder: Callab
 
 
 @pytest.mark.parametrize(
-    "grade",
-    ["raise SystemExit(2)", "import os; os.kill(os.getpid(), 9)", ""],
+    ("grade", "what"),
+    [
+        ("raise SystemExit(2)", "tester grade ended with exit code 2"),
+        ("import os; os.kill(os.getpid(), 9)", "tester grade ended with exit code -9"),
+        ("", "FileNotFoundError in the autograder"),
+    ],
     ids=["refuses", "is killed", "writes nothing"],
 )
-def test_a_failure_of_ours_is_said_and_has_no_score(autograder: Callable[..., Path], grade: str) -> None:
+def test_a_failure_of_ours_is_said_and_has_no_score(autograder: Callable[..., Path], grade: str, what: str) -> None:
     results, _ = _run(autograder(grade))
     assert_is_gradescope(results, scored=False)
     assert "The grading itself failed. This is not the submission's fault" in results["output"]
+    assert results["output"].endswith(what)
     assert SECRET not in json.dumps(results)
 
 
