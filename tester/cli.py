@@ -14,6 +14,8 @@ from labrpc.errors import HarnessError, UsageError
 from labrpc.virtual.disturbance import SCHEDULES
 from tester import check_history, demo, export, failures, logs, replay_command, shrink_command, timeline_command
 from tester.gallery import command as gallery_command
+from tester.grade import command as grade_command
+from tester.grade import gradescope_command
 from tester.matrix import command as matrix_command
 from tester.run import Options
 
@@ -411,6 +413,10 @@ def mutants_command(
         schedules=schedules,
     )
     raise typer.Exit(code)
+
+
+grade_command.register(app)
+gradescope_command.register(app)
 
 
 def list_failures(console: Console, root: Path) -> int:
