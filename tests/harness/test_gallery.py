@@ -152,7 +152,7 @@ def test_a_planted_mistake_is_the_reference_but_for_it(tmp_path):
 )
 def test_the_graded_tests_catch_it(tmp_path, mutant, test, seed, verdict):
     solution = mutants.load(MUTANTS / f"{mutant}.toml").plant(ROOT, tmp_path)
-    run = Run(seed, Options(solution=solution))
+    run = Run(seed, Options(solution=solution, schedule="uniform"))
     error = graded_test(test).attempt(run)
     run.close()
     assert verdict in str(error)
