@@ -19,7 +19,7 @@ from tester import run
 from tester.graded import GradedTest, graded_tests
 from tester.run import Options, reference_root
 
-__all__ = ["can_sandbox", "options", "suite_digest", "graded_here", "why_not_sandboxed"]
+__all__ = ["can_sandbox", "graded_here", "options", "suite_digest", "why_not_sandboxed"]
 
 _NO_SAY = ("tester/gallery", "tester/grade", "tester/matrix")
 """Folders whose code has no say in any verdict, but for `_SAY`."""
