@@ -30,7 +30,7 @@ pytest.importorskip("distributed", reason="Dask is not installed: pip install 'r
 from tester.grade import dask_pool
 from tester.grade.dask_pool import DaskPool
 
-RUNS = 3
+RUNS = 2
 
 
 class Cluster:
