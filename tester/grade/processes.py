@@ -56,7 +56,7 @@ def memory_of_self() -> int:
 
 
 def stacks_of(pids: Iterable[int]) -> list[str]:
-    """Where these processes are at this moment; left out are those that have no handler (faulthandler's) for SIGUSR1."""
+    """Where these processes are at this moment; left out are those without a handler, faulthandler's, for SIGUSR1."""
     with contextlib.ExitStack() as stack:
         asked: list[BinaryIO] = []
         for pid in pids:
