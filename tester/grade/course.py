@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from labrpc.errors import UsageError
-from tester.grade.world import tests_of
+from tester.grade.world import graded_here
 from tester.parts import PARTS
 
 __all__ = ["POLICIES", "VISIBILITIES", "Course", "LateRule", "TestRule", "load_course", "packages_of"]
@@ -174,7 +174,7 @@ def course_from(data: dict[str, Any], where: str, parts: Sequence[str] = (), run
         if part not in PARTS:
             raise UsageError(f"there is no part {part}; there are {', '.join(PARTS)}")
     chosen = [part for part in PARTS if part in (parts or named)]
-    known = {test.name: part for part in PARTS for test in tests_of(part)}
+    known = {test.name: part for part in PARTS for test in graded_here(part)}
     for key, table in by_part.items():
         _check_name(table, key, PARTS, "part")
     for key, table in by_test.items():
@@ -186,7 +186,7 @@ def course_from(data: dict[str, Any], where: str, parts: Sequence[str] = (), run
         of_part = rules.with_those_of(table)
         date = table.date("due") or due
         table.done()
-        for test in tests_of(part):
+        for test in graded_here(part):
             table = by_test.get(test.name, _Table({}, where))
             of_test = of_part.with_those_of(table)
             points = table.number("points", test.points, 0, _MOST_POINTS)

@@ -90,7 +90,7 @@ class DaskPool:
         """See `Pool.run`."""
         todo = iter(tasks)
         under_way: dict[str, Job] = {}
-        done = self._distributed.as_completed(with_results=False)
+        done = self._distributed.as_completed(loop=self._client.loop)
         try:
             self._fill(todo, under_way, done)
             while under_way:

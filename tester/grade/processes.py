@@ -9,9 +9,11 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["below", "cpu_seconds", "memory_of_self", "stack_of", "take_cpu"]
+__all__ = ["below", "cpu_seconds", "memory_of_self", "stacks_of", "take_cpu"]
 
 _PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
@@ -53,17 +55,28 @@ def memory_of_self() -> int:
         return most if sys.platform == "darwin" else most * 1024
 
 
-def stack_of(pid: int) -> str:
-    """Where child `pid`, whose SIGUSR1 is faulthandler's, is at this moment; "" if that cannot be had."""
-    try:
-        with open(_PROC / str(pid) / "fd" / "2", "rb") as errors:
-            before = errors.seek(0, os.SEEK_END)
-            os.kill(pid, signal.SIGUSR1)
-            time.sleep(0.2)
-            errors.seek(before)
-            return errors.read(_MOST_STACK).decode("utf-8", "replace")
-    except OSError:
-        return ""
+def stacks_of(pids: Iterable[int]) -> list[str]:
+    """Where these processes are at this moment; left out are those without a handler, faulthandler's, for SIGUSR1."""
+    with contextlib.ExitStack() as stack:
+        asked: list[BinaryIO] = []
+        for pid in pids:
+            with contextlib.suppress(OSError):
+                if not _catches(pid, signal.SIGUSR1):
+                    continue
+                errors = stack.enter_context(open(_PROC / str(pid) / "fd" / "2", "rb"))
+                errors.seek(0, os.SEEK_END)
+                os.kill(pid, signal.SIGUSR1)
+                asked.append(errors)
+        time.sleep(0.2)
+        return [errors.read(_MOST_STACK).decode("utf-8", "replace") for errors in asked]
+
+
+def _catches(pid: int, number: int) -> bool:
+    """Whether `pid` has a handler for a signal: else it would end of it."""
+    for line in (_PROC / str(pid) / "status").read_text().splitlines():
+        if line.startswith("SigCgt:"):
+            return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False
 
 
 def take_cpu() -> tuple[int, socket.socket] | None:

@@ -40,6 +40,7 @@ MOST_RATIO = 200
 """How many times its own size an archive may unpack to, past the first `_FREE` bytes."""
 _FREE = 16 << 20
 _LZMA_MEMORY = 128 << 20
+_MOST_PAST_ITS_END = 100
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tbz")
 """What archives that can be read are called."""
@@ -312,6 +313,7 @@ class _Unpacked(io.RawIOBase):
         self._unpacker = self._fresh()
         self._taken = self._given = 0
         self._waiting = b""
+        self._past_its_end = 0
 
     def _fresh(self) -> Any:
         match self._kind:
@@ -333,6 +335,9 @@ class _Unpacked(io.RawIOBase):
         while missing > 0 and (part := self._some(min(missing, 1 << 16))):
             parts.append(part)
             missing -= len(part)
+        self._past_its_end += not parts
+        if self._past_its_end > _MOST_PAST_ITS_END:  # a reader that believes a header would go on for days
+            raise Refused("the archive is cut short")
         return b"".join(parts)
 
     def _some(self, most: int) -> bytes:

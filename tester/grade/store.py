@@ -214,9 +214,9 @@ class Store:
             lowest = self._lowest_failed(job)
             if len(lowest) > EXPLAINED:
                 self._db.execute(
-                    "DELETE FROM artefacts WHERE digest = ?1 AND suite = ?2 AND test = ?3 AND run IN (SELECT run FROM "
-                    "outcomes WHERE digest = ?1 AND suite = ?2 AND test = ?3 AND status = ?4 AND run > ?5)",
-                    (job.digest, self.suite, job.test, Status.FAILED.value, lowest[EXPLAINED - 1]),
+                    "DELETE FROM artefacts WHERE digest = ? AND suite = ? AND test = ? AND run IN (SELECT run FROM "
+                    "outcomes WHERE digest = ? AND suite = ? AND test = ? AND status = ? AND run > ?)",
+                    (*key[:3], *key[:3], Status.FAILED.value, lowest[EXPLAINED - 1]),
                 )
 
     def is_explained(self, job: Job) -> bool:

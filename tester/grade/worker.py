@@ -51,6 +51,7 @@ _SYMPTOMS_S = 5.0
 """Seconds of the run's clock in which later symptoms are looked for."""
 _MOST_SENTENCE = 2_000
 _JOBS_A_COLLECTION = 20
+_MOST_STACKS = 16
 
 
 def replay_command(test: str, seed: int) -> str:
@@ -215,11 +216,12 @@ class _Watch:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
         self.busy: float | None = None
-        self._stack = ""
+        self._stacks: list[str] = []
 
     def site(self, run: Run) -> str:
         """The submission's line, "" if it is not known."""
-        return innermost_site(self._stack, run.options.bundle().files)
+        files = run.options.bundle().files
+        return next(filter(None, (innermost_site(stack, files) for stack in self._stacks)), "")
 
     def __enter__(self) -> _Watch:
         self._thread.start()
@@ -238,8 +240,8 @@ class _Watch:
         if used:
             self.busy = round((_cpu_below() - used) / (time.monotonic() - at), 2)
             children = processes.below(os.getpid())[1:]
-            if children:
-                self._stack = processes.stack_of(max(children, key=processes.cpu_seconds))
+            busiest = sorted(children, key=processes.cpu_seconds, reverse=True)
+            self._stacks = processes.stacks_of(busiest[:_MOST_STACKS])
 
 
 # ------------------------------------------------------------------ the process

@@ -19,7 +19,7 @@ from tester import run
 from tester.graded import GradedTest, graded_tests
 from tester.run import Options, reference_root
 
-__all__ = ["can_sandbox", "options", "suite_digest", "tests_of", "why_not_sandboxed"]
+__all__ = ["can_sandbox", "graded_here", "options", "suite_digest", "why_not_sandboxed"]
 
 _NO_SAY = ("tester/gallery", "tester/grade", "tester/matrix")
 """Folders whose code has no say in any verdict, but for `_SAY`."""
@@ -51,7 +51,7 @@ def options(solution: Path) -> Options:
 
 
 @functools.cache
-def tests_of(part: str) -> list[GradedTest]:
+def graded_here(part: str) -> list[GradedTest]:
     """The graded tests of a part, without those that skip this world (on the virtual clock memory is not measured).
 
     Raises:
