@@ -4,12 +4,12 @@
     python docs/stories.py --check      1 if a page is not what the code makes of it today
     python docs/stories.py --search     for a story whose run passes now: another seed, and what stories.toml needs
 
-stories.toml has each story's facts; the page has the place, between two comments:
+stories.toml has each story's facts; a page has the place, between two comments:
 
     <!-- story: NAME/BLOCK -->  ...  <!-- end -->
     <!-- lines: 2A -->  ...  <!-- end -->
 
-What the prose around a block says of a run is its author's: after a change of runs it is to be read again. tests/harness
+What the prose around a block says of a run is its author's: after a change of runs it is to be read again. A test
 demands that each `0.1234` that it names is in a block of its page.
 """
 
@@ -192,17 +192,17 @@ def _report(story: Story, test: GradedTest, run: Run, error: Exception, block: B
     if story.is_program:
         arguments += f" --solution docs/handouts/programs/{story.name}"
     command = f"pytest {arguments} --seed {story.seed}"
-    line = max(
-        frame.lineno or 0 for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(test.file)
-    )
+    frames = traceback.extract_tb(error.__traceback__)
+    line = max(frame.lineno or 0 for frame in frames if frame.filename.endswith(test.file))
     replay = f"pytest {test.file}::{story.test} --seed {story.seed}" + (
         f" --solution docs/handouts/programs/{story.name}" if story.is_program else ""
     )
     with mock.patch.dict(os.environ, COLUMNS=str(WIDTH)):
         text = failure_text(run, error, test=story.test, place=f"{test.file}:{line}", replay=replay, colour=False)
     lines = text.rstrip().splitlines()
-    if isinstance(error, InvariantViolation):
-        lines.insert(1, "…")  # how many later symptoms there are depends on the machine's speed
+    if isinstance(error, InvariantViolation) or frames[-1].filename.endswith(test.file):
+        # Later symptoms, as many as the machine has time to find; or what pytest says of the test's own assertion.
+        lines.insert(1, "…")
     begins = next(number for number, each in enumerate(lines) if each.startswith("timeline: "))
     head, rows = lines[: begins + 2], lines[begins + 2 :]
     left = ["…"] if len(rows) > (block.rows or 0) else []

@@ -1,4 +1,4 @@
-"""What the README and the pages of docs say is so: commands run, Python runs, stories are today's, handouts are whole."""
+"""What the README and the pages of docs say: commands and Python run, stories are today's, handouts are whole."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def of_kind(kind: str, *marks: str) -> list[Block]:
 
 @pytest.fixture(scope="module")
 def student_tree(tmp_path_factory) -> Path:
-    """What a student has whose work is done: the lab, its tests, its pages, and the reference in place of the student's."""
+    """What a student has whose work is done: the lab, its tests and pages, and the reference as the work."""
     tree = tmp_path_factory.mktemp("student") / "lab"
     tree.mkdir()
     for name in ("raft", "kvraft", "docs", "tests/labs"):
@@ -203,7 +203,7 @@ def test_each_time_and_clerk_that_a_story_names_is_in_what_is_shown(page):
         assert time in shown, f"{page.name} tells of {time}, which its blocks do not show"
 
 
-@pytest.mark.parametrize("name", ["no-consistency-check", "deadlock"])
+@pytest.mark.parametrize("name", ["no-consistency-check", "race"])
 def test_a_story_can_be_followed(name, stories, student_tree, tmp_path):
     """Its commands print what its blocks show, where the mistake is the student's own."""
     [story] = [each for each in stories.load_stories() if each.name == name]
