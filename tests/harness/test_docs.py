@@ -222,6 +222,12 @@ def test_a_story_that_is_no_longer_so_is_named(stories, monkeypatch):
         stories.made_files()
 
 
+def test_a_story_is_of_a_mistake_that_the_gallery_does_not_show(stories):
+    shown = {page.stem for page in GALLERY.glob("*.json")}
+    assert shown
+    assert not shown & {story.name for story in stories.load_stories()}
+
+
 def test_lines_are_counted_without_words(stories, tmp_path):
     file = tmp_path / "code.py"
     file.write_text('class A:\n    @property\n    def f(self):\n        """Two\n        lines."""\n\n        # why\n'
