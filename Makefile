@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OTHER_PYTHONS := 3.12 3.13
 
-.PHONY: help demo test lint labs rounds bench gallery mutants variants pythons constraints clean
+.PHONY: help demo test lint labs rounds bench gallery stories mutants variants pythons constraints clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -19,6 +19,7 @@ help:
 	@echo 'make mutants which graded tests catch which planted mistakes: docs/mutants.md'
 	@echo 'make bench   how fast it is, as a table'
 	@echo 'make gallery the pages of docs/gallery, from the runs kept there'
+	@echo 'make stories the runs that the handouts tell, as they are today'
 	@echo 'make pythons environments for the other supported Pythons that are found here; make test then uses them'
 	@echo 'make clean   remove what was installed and generated here'
 
@@ -42,6 +43,9 @@ rounds: $(READY)
 
 gallery: $(READY)
 	$(BIN)/tester gallery
+
+stories: $(READY)
+	$(BIN)/python docs/stories.py
 
 mutants: $(READY)
 	$(BIN)/tester mutants --out docs/mutants.md
