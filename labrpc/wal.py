@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -138,9 +139,7 @@ def recover(log: bytes, name: str = "log") -> Recovered:
         UsageError: it is of another version of this format.
         DiskCorruption: something in it that was durable is damaged.
     """
-    for last in _replay(log, name):
-        pass
-    return last
+    return deque(_replay(log, name), maxlen=1)[0]
 
 
 def recover_all(log: bytes, name: str = "log") -> list[Recovered]:

@@ -7,9 +7,9 @@
 `Client` is for threads, `AsyncClient` for tasks of an event loop. Both may be used by many at once, and each has one
 stream to the node that leads.
 
-What an operation's end means is as for the lab's `Clerk`: a put whose first attempt finds another version is VERSION; one
-that was sent again is MAYBE, for the first may have done it. A node that refuses and says that it has not started the
-operation has made no attempt at it.
+What an operation's end means is as for the lab's `Clerk`: a put whose first attempt finds another version is VERSION;
+one that was sent again is MAYBE, for the first may have done it. A node that refuses and says that it has not started
+the operation has made no attempt at it.
 """
 
 from __future__ import annotations
@@ -132,9 +132,7 @@ class AsyncClient:
 
     # -------------------------------------------------------------- operations
 
-    async def get(
-        self, key: str, *, reads: str | None = None, timeout: float | None = None
-    ) -> tuple[str, int, Err]:
+    async def get(self, key: str, *, reads: str | None = None, timeout: float | None = None) -> tuple[str, int, Err]:
         """(value, version, OK), or ("", 0, NO_KEY). `reads`: index, lease or log; None: as the node was started.
 
         Raises:
@@ -277,7 +275,7 @@ class AsyncClient:
         stream = _Stream(self, self._target)
         try:
             await asyncio.wait_for(stream.open(), ATTEMPT_SECONDS)
-        except (grpc.aio.AioRpcError, asyncio.TimeoutError) as error:
+        except (grpc.aio.AioRpcError, TimeoutError) as error:
             await stream.close()
             detail = error.details() if isinstance(error, grpc.aio.AioRpcError) else "it does not answer"
             for call in self._queue:

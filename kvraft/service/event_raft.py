@@ -13,8 +13,8 @@ cost more than the work they do, so here one event loop calls the same handlers:
 
 Three things are done otherwise than in `Raft`, each after the thesis:
 
-* A leader's own disk works beside those of its followers: what it appends is sent at once, and counts for itself once it
-  is durable (§10.2.1).
+* A leader's own disk works beside those of its followers: what it appends is sent at once, and counts for itself once
+  it is durable (§10.2.1).
 * While appends are in flight, next_index is ahead of what is known to match; a refusal, a lost stream or silence takes
   it back (§10.2.1, pipelining).
 * A heartbeat asks about the last entry known to match, so that it can be answered without a wait for the disk.
@@ -39,7 +39,6 @@ from raft.messages import (
     AppendEntriesReply,
     InstallSnapshotArgs,
     LogEntry,
-    RequestVoteArgs,
 )
 from raft.production import Options, ProductionRaft
 from raft.raft import MAX_BATCH, Role
@@ -123,7 +122,7 @@ class EventRaft(ProductionRaft):
         outside: the network and the service.
     """
 
-    log: RecordedLog  # type: ignore[assignment]
+    log: RecordedLog
     snapshot_data: Any
 
     def __init__(
@@ -164,6 +163,8 @@ class EventRaft(ProductionRaft):
         self._flush_is_due = False
         self._flush_timer: asyncio.TimerHandle | None = None
         self._tick_timer: asyncio.TimerHandle | None = None
+        # Whether the election timer came too late to mean anything, the last time.
+        self._was_late = False
 
     def _spawn(self, name: str, target: Any, *args: Any) -> None:
         """No threads."""
@@ -271,7 +272,13 @@ class EventRaft(ProductionRaft):
             if self.killed:
                 return
             self._tick_timer = None
-            if self.election_deadline <= time.monotonic():
+            late = time.monotonic() - self.election_deadline
+            if late > self.timing.heartbeat and not self._was_late:
+                # This process was held up: what the leader sent meanwhile is still to be read.
+                self.election_deadline += late + self.timing.heartbeat
+                self._was_late = True
+            elif late >= 0:
+                self._was_late = False
                 self._election_timeout_locked()
             self._tick_timer = self.loop.call_at(self.election_deadline, self._tick)
 

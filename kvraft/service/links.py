@@ -3,8 +3,8 @@
     send(peer, sequence, payload) --> outbox --writer--> Exchange stream --> the peer
     node.on_reply                 <------------reader---                <--
 
-A stream that breaks is opened anew, over a new connection, after a short pause: one that hangs in a network's black hole
-would take seconds to notice that the hole is gone.
+A stream that breaks is opened anew, over a new connection, after a short pause: one that hangs in a network's black
+hole would take seconds to notice that the hole is gone.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class Link:
                 metadata = self.links.metadata(self.peer)
                 reply = await stub.InstallSnapshot(frames, timeout=SNAPSHOT_SECONDS, metadata=metadata)
                 payload = reply.payload
-        except (grpc.RpcError, OSError, asyncio.TimeoutError) as error:
+        except (grpc.RpcError, OSError, TimeoutError) as error:
             log.warning("a snapshot for node %d did not arrive: %s", self.peer, _reason(error))
             await asyncio.sleep(PAUSE_SECONDS[1])
         self.node.on_snapshot_sent(self.peer, request, payload)
@@ -157,7 +157,7 @@ class Link:
                 async with self.links.connect(self.peer) as channel:
                     await self._exchange(channel)
                 pause = PAUSE_SECONDS[0]
-            except (grpc.RpcError, asyncio.TimeoutError, asyncio.CancelledError) as error:
+            except (grpc.RpcError, TimeoutError, asyncio.CancelledError) as error:
                 if isinstance(error, asyncio.CancelledError) and asyncio.current_task().cancelling():  # type: ignore[union-attr]
                     raise
                 self._complain(error)

@@ -1,7 +1,7 @@
 """A node's stable storage: term, vote and log, saved by what has changed, and snapshots in files of their own.
 
     save(change) ─┐                              one record, one fsync, for all the changes that came
-    save(change) ─┼─> pending ──> writer thread ──────────────────────────────> log ──> all of them are durable, in order
+    save(change) ─┼─> pending ──> writer thread ─────────────────────────> log ──> all of them are durable, in order
     save(change) ─┘
 
     lock          held while the directory is open
@@ -10,9 +10,10 @@
     snapshot-12   a state of the store; the log's last record says which one is in force
     *.tmp         a file being written; it gets its name once it is durable
 
-The lab's `DiskPersister` writes the whole raft state with each save; here a save costs what it adds. A log that has grown
-past its limit is begun anew with what is left after the snapshot, and so it is at every opening: a process appends only
-to a log whose every earlier byte it saw become durable. What is assumed of the file system is in `labrpc.disk_store`.
+The lab's `DiskPersister` writes the whole raft state with each save; here a save costs what it adds. A log that has
+grown past its limit is begun anew with what is left after the snapshot, and so it is at every opening: a process
+appends only to a log whose every earlier byte it saw become durable. What is assumed of the file system is in
+`labrpc.disk_store`.
 """
 
 from __future__ import annotations

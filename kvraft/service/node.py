@@ -56,7 +56,7 @@ class LoggedOperation(msgspec.Struct, array_like=True, gc=False):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[LoggedOperation]).decode
-_NUMBERS = {name: number for name, number in pb.Err.items()}
+_NUMBERS = dict(pb.Err.items())
 
 
 class Operation:
@@ -241,7 +241,10 @@ class Node:
         limits = self.settings.limits
         if not operation.key:
             return "the key is empty"
-        for what, text, most in (("key", operation.key, limits.key_bytes), ("value", operation.value, limits.value_bytes)):
+        for what, text, most in (
+            ("key", operation.key, limits.key_bytes),
+            ("value", operation.value, limits.value_bytes),
+        ):
             if text is not None and len(text) * 4 > most and (size := len(text.encode())) > most:
                 return f"the {what} has {size} bytes, this cluster takes at most {most}"
         return ""
@@ -334,7 +337,9 @@ class Node:
     def leader_address(self) -> str:
         """Where the leader is, as far as this node knows; "" if it does not."""
         leader = self.raft.leader_id if self.raft is not None else None
-        return "" if leader is None or (leader == self.settings.id and self.is_stopping) else self.settings.peers[leader]
+        return (
+            "" if leader is None or (leader == self.settings.id and self.is_stopping) else self.settings.peers[leader]
+        )
 
     # -------------------------------------------------------------- the applier
 
@@ -463,10 +468,11 @@ class Node:
         """A snapshot of `peer`'s has come; returns the reply once it is durable. `pieces` may wait, on a thread."""
         if self.listeners:
             self.listeners.tell("request_received", peer, args, 0)
-        args.data = await asyncio.to_thread(self.log_store.write_snapshot, pieces)  # type: ignore[assignment]
-        done = self.raft.loop.create_future()
-        self.raft.receive(args, lambda payload: done.done() or done.set_result(payload))
-        return await done  # type: ignore[no-any-return]
+        file: Any = await asyncio.to_thread(self.log_store.write_snapshot, pieces)
+        args.data = file
+        done: asyncio.Future[bytes] = self.raft.loop.create_future()
+        self.raft.receive(args, done.set_result)
+        return await done
 
     def on_reply(self, peer: int, sequence: int, payload: bytes) -> None:
         if self.listeners:

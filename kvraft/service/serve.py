@@ -45,7 +45,8 @@ async def serve(settings: Settings, *, on_ready: Callable[[Node], Any] | None = 
     if on_ready is not None:
         on_ready(node)
     waiting = loop.create_task(stopping.wait())
-    await asyncio.wait([waiting, node.failed], return_when=asyncio.FIRST_COMPLETED)
+    either: list[asyncio.Future[Any]] = [waiting, node.failed]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     if node.failed.done():
         await server.stop(0)

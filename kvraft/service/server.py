@@ -1,8 +1,8 @@
 """What a node listens with: gRPC services for clients and peers, health and reflection.
 
-    KV        clients (and anyone with grpcurl: reflection tells what there is)
-    Raft      peers
-    grpc.health.v1.Health   "" serves while the process runs; "kvraft.KV" while the node knows a leader
+KV        clients (and anyone with grpcurl: reflection tells what there is)
+Raft      peers
+grpc.health.v1.Health   "" serves while the process runs; "kvraft.KV" while the node knows a leader
 """
 
 from __future__ import annotations
@@ -158,10 +158,16 @@ class Peers:
     def __init__(self, node: Node, admission: Admission) -> None:
         self.node, self.admission = node, admission
 
+    async def _peer(self, context: Any) -> int:
+        """Which peer calls; anyone else is turned away."""
+        found = self.admission.peer(context)
+        if isinstance(found, int):
+            return found
+        await context.abort(*found)
+        raise AssertionError("abort raises")
+
     async def Exchange(self, _requests: Any, context: Any) -> None:
-        peer = self.admission.peer(context)
-        if isinstance(peer, tuple):
-            await context.abort(*peer)
+        peer = await self._peer(context)
         await context.send_initial_metadata(())
         outbox = Outbox(context)
         try:
@@ -179,9 +185,7 @@ class Peers:
             outbox.close()
 
     async def InstallSnapshot(self, _requests: Any, context: Any) -> Any:
-        peer = self.admission.peer(context)
-        if isinstance(peer, tuple):
-            await context.abort(*peer)
+        peer = await self._peer(context)
         first = await context.read()
         args = None if first is grpc.aio.EOF else decode(first.payload)
         if not isinstance(args, InstallSnapshotArgs):
@@ -240,8 +244,13 @@ class Clients:
         return pb.PutResponse(err=result.err, leader=result.leader, detail=result.detail, started=result.started)
 
     async def _one(self, key: str, value: str | None, version: int, reads: str | None) -> Any:
-        done = asyncio.get_running_loop().create_future()
-        self.node.submit(Operation(lambda result: done.done() or done.set_result(result), key, value, version, reads))
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def finish(result: Any) -> None:
+            if not done.done():  # else the caller is gone
+                done.set_result(result)
+
+        self.node.submit(Operation(finish, key, value, version, reads))
         return await done
 
     async def Pipeline(self, _requests: Any, context: Any) -> None:

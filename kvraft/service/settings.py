@@ -49,7 +49,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Tls:
-    """Files in PEM. With `authority`, nodes ask each other, and whoever calls their port, for certificates it signed."""
+    """Files in PEM. With `authority`, nodes ask whoever calls their port for a certificate that it signed."""
 
     certificate: Path
     key: Path
@@ -95,7 +95,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     timing: Timing = field(default_factory=Timing)
     snapshot_bytes: int = 64 << 20
-    batches: int = 2
+    batches: int = 1
     drain_seconds: float = 5.0
 
     def __post_init__(self) -> None:
@@ -171,7 +171,9 @@ def check_identity(settings: Settings) -> None:
         _write(path, own)
         return
     except (ValueError, UnicodeDecodeError):
-        raise UsageError(f"{path} is damaged: it is no JSON; put back what this node wrote: {json.dumps(own)}") from None
+        raise UsageError(
+            f"{path} is damaged: it is no JSON; put back what this node wrote: {json.dumps(own)}"
+        ) from None
     if not isinstance(found, dict) or found.get("format") != _FORMAT:
         raise UsageError(
             f"{path} says {json.dumps(found)[:200]}: the directory is of another version; this program reads format "
