@@ -91,7 +91,7 @@ def memory_of(pid: int) -> float:
 
 
 async def wait_for_leader(peers: list[str]) -> None:
-    async with AsyncClient(peers, timeout=20) as client:
+    async with AsyncClient(peers, timeout=60) as client:
         await client.get("ready")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import typer
 
 __all__ = ["main"]
@@ -17,6 +19,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 the service failed or refused, 2 misuse, 3 not done, see `put --help`."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC reads it when it is imported
     try:
         from kvraft.service import commands
     except ImportError as error:

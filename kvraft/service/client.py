@@ -314,14 +314,18 @@ class AsyncClient:
 
     def on_results(self, stream: _Stream, results: Sequence[Any]) -> None:
         """Answers have come."""
-        is_refused = False
+        is_refused = is_busy = False
         for result in results:
             call = stream.calls.pop(result.id, None)
             if call is None or call.done.done():
                 continue
-            if result.err == pb.WRONG_LEADER or result.err == pb.BUSY:
+            if result.err == pb.BUSY:
+                call.detail = f"{stream.node}: {result.detail}"
+                is_busy = True
+                self._queue.append(call)
+            elif result.err == pb.WRONG_LEADER:
                 call.attempts += result.started
-                call.detail = f"{stream.node} does not lead" if result.err == pb.WRONG_LEADER else result.detail
+                call.detail = f"{stream.node} does not lead"
                 is_refused = True
                 if result.leader:
                     self._target = result.leader
@@ -338,6 +342,8 @@ class AsyncClient:
             for call in stream.drop():
                 call.attempts += 1
                 self._queue.append(call)
+            self._run_in_background(self._retry_soon())
+        elif is_busy:
             self._run_in_background(self._retry_soon())
         elif self._queue:
             self._wake.set()

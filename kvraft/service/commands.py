@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -281,7 +280,7 @@ def transfer(
     with _errors(), _client(nodes, 2.0, token_file, tls_ca, tls_cert, tls_key) as client:
         for node in parse_peers(nodes):
             try:
-                if client.transfer_leadership(node, to):
+                if client.transfer_leadership(node, to, timeout=5.0):
                     print(f"{node} hands over to node {to}")
                     raise typer.Exit(DONE)
             except Unavailable:
@@ -366,4 +365,3 @@ def _log(verbose: bool) -> None:
     )
     if not verbose:
         logging.getLogger("asyncio").setLevel(logging.WARNING)
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -25,6 +25,7 @@ Everything is called on the loop's thread. `mu` is held as in the lab, so that o
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -45,6 +46,8 @@ from raft.raft import MAX_BATCH, Role
 from raft.rules import committed_index
 
 __all__ = ["EventRaft", "Outside", "Timing"]
+
+log = logging.getLogger("kvraft")
 
 WINDOW = 16
 """Appends in flight to one peer."""
@@ -154,6 +157,8 @@ class EventRaft(ProductionRaft):
         self.answered_at = [0.0] * len(self.peers)
         # Whether an append to each server has succeeded since its log was last in doubt; until then one at a time.
         self.is_matched = [False] * len(self.peers)
+        # Servers that do not have any more what they acknowledged in this term; they get nothing but heartbeats.
+        self.without_log: set[int] = set()
         # Servers to which a snapshot is on its way.
         self.installing: set[int] = set()
         self._sequence = 0
@@ -241,12 +246,15 @@ class EventRaft(ProductionRaft):
         self.is_matched = [False] * len(self.peers)
         self.answered_at = [time.monotonic()] * len(self.peers)
         self.installing.clear()
+        self.without_log.clear()
         self.leader_id = self.me
         super()._become_leader_locked()
         self._role_changed_locked()
 
     def _election_timeout_locked(self) -> None:
         super()._election_timeout_locked()
+        if self.role is not Role.LEADER:
+            self.leader_id = None  # whoever it was has been silent for too long
         self._role_changed_locked()
 
     def _role_changed_locked(self) -> None:
@@ -406,7 +414,7 @@ class EventRaft(ProductionRaft):
             return request
         first = self.next_index[peer]
         window = WINDOW if self.is_matched[peer] else 1
-        has_room = len(flights) < window and peer not in self.installing
+        has_room = len(flights) < window and peer not in self.installing and peer not in self.without_log
         if first <= self.log.last_index and has_room:
             self.next_send[peer] = now + self.timing.heartbeat
             if first <= self.log.last_included_index:
@@ -451,6 +459,8 @@ class EventRaft(ProductionRaft):
             self.answered_at[peer] = time.monotonic()
             self.sent_at[peer] = flight.sent_at
             if isinstance(reply, AppendEntriesReply) and request.term == reply.term == self.current_term:
+                if self._has_lost_its_log_locked(peer, request, reply):
+                    return
                 self._look_at_append_locked(peer, flight, reply)
             self._handle_reply_locked(peer, request, reply)
             self._check_round_locked()
@@ -466,12 +476,30 @@ class EventRaft(ProductionRaft):
             self.is_matched[peer] = False
             self.next_index[peer] = flight.request.prev_log_index + 1
 
+    def _has_lost_its_log_locked(self, peer: int, request: Any, reply: AppendEntriesReply) -> bool:
+        """Whether `peer` refuses what it has acknowledged in this term: its disk has been emptied or put back.
+
+        No message can mend that, and asking again at once would go on for ever.
+        """
+        if self.role is not Role.LEADER or reply.success or request.prev_log_index > self.match_index[peer]:
+            return False
+        if peer not in self.without_log:
+            log.error(
+                "node %d had acknowledged entries up to %d and has lost them: its directory was emptied or is an older "
+                "one; it may vote against what is committed. Stop it",
+                peer,
+                self.match_index[peer],
+            )
+        self.without_log.add(peer)
+        return True
+
     def on_disconnected(self, peer: int) -> None:
         """The stream to `peer` is gone, and with it all that was in flight."""
         with self.mu:
             self.flights[peer].clear()
             self.epochs[peer] += 1
             self.is_matched[peer] = False
+            self.without_log.discard(peer)  # it may come back with what it had
             self.next_index[peer] = min(self.next_index[peer], self.match_index[peer] + 1)
 
     def on_connected(self, peer: int) -> None:

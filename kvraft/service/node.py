@@ -57,6 +57,7 @@ class LoggedOperation(msgspec.Struct, array_like=True, gc=False):
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[LoggedOperation]).decode
 _NUMBERS = dict(pb.Err.items())
+_ANSWERS = frozenset({pb.OK, pb.NO_KEY, pb.VERSION})
 
 
 class Operation:
@@ -309,10 +310,11 @@ class Node:
 
     def _finish(self, operation: Operation, result: Any) -> None:
         self.under_way -= 1
-        if operation.value is None:
-            self.reads += 1
-        else:
-            self.writes += 1
+        if result.err in _ANSWERS:
+            if operation.value is None:
+                self.reads += 1
+            else:
+                self.writes += 1
         if self.listeners:
             kind = "get" if operation.value is None else "put"
             self.listeners.tell("operation_done", kind, pb.Err.Name(result.err), time.monotonic() - operation.began)

@@ -8,6 +8,8 @@ grpc.health.v1.Health   "" serves while the process runs; "kvraft.KV" while the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import hmac
 import logging
 import queue
@@ -68,8 +70,9 @@ class Server:
             ]
         )
         self.clients = Clients(node, self.admission)
+        self.peers = Peers(node, self.admission)
         rpc.add_KVServicer_to_server(self.clients, self._server)
-        rpc.add_RaftServicer_to_server(Peers(node, self.admission), self._server)
+        rpc.add_RaftServicer_to_server(self.peers, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         names = (_KV, _RAFT, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
@@ -88,7 +91,8 @@ class Server:
     async def stop(self, grace: float | None = 1.0) -> None:
         """Takes nothing new, and ends what is left after `grace` seconds."""
         await self.health.enter_graceful_shutdown()
-        self.clients.end()
+        self.clients.streams.end()
+        self.peers.streams.end()
         await self._server.stop(grace)
 
     def _listen(self, address: str, *, asks_for_certificate: bool) -> None:
@@ -106,6 +110,38 @@ class Server:
                 f"cannot listen on {address}: the port is taken, the address is not this machine's, or the certificate "
                 f"is bad; another program may have it (ss -ltnp shows which), or this node runs already ({error})"
             ) from None
+
+
+class Streams:
+    """The handlers that run on streams, which would not end by themselves."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_over = False
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def end(self) -> None:
+        """Ends them all, in good order for the other side."""
+        self._is_over = True
+        for task in self._tasks:
+            task.cancel()
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[None]:
+        """Around a handler's work."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self._is_over:
+                raise
+            task.uncancel()
+        finally:
+            self._tasks.discard(task)
 
 
 class Admission:
@@ -157,6 +193,7 @@ class Peers:
 
     def __init__(self, node: Node, admission: Admission) -> None:
         self.node, self.admission = node, admission
+        self.streams = Streams()
 
     async def _peer(self, context: Any) -> int:
         """Which peer calls; anyone else is turned away."""
@@ -171,16 +208,12 @@ class Peers:
         await context.send_initial_metadata(())
         outbox = Outbox(context)
         try:
-            while (frame := await context.read()) is not grpc.aio.EOF:
-                sequence = frame.sequence
-
-                def reply_to(payload: bytes, sequence: int = sequence) -> None:
-                    outbox.put(pb.Frame(sequence=sequence, payload=payload))
-
-                try:
-                    self.node.receive(peer, frame.payload, reply_to)
-                except (CodecError, KeyError, AttributeError) as error:
-                    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"no message of Raft's: {error}")
+            with self.streams.one():
+                while (frame := await context.read()) is not grpc.aio.EOF:
+                    try:
+                        self.node.receive(peer, frame.payload, functools.partial(_reply, outbox, frame.sequence))
+                    except (CodecError, KeyError, AttributeError) as error:
+                        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"no message of Raft's: {error}")
         finally:
             outbox.close()
 
@@ -206,6 +239,10 @@ class Peers:
         return pb.Frame(payload=await installing)
 
 
+def _reply(outbox: Outbox, sequence: int, payload: bytes) -> None:
+    outbox.put(pb.Frame(sequence=sequence, payload=payload))
+
+
 def _until_none(pieces: queue.Queue[bytes | None]) -> Iterator[bytes]:
     """What comes until None. An empty piece says that the sender is gone."""
     while (piece := pieces.get()) is not None:
@@ -219,12 +256,7 @@ class Clients:
 
     def __init__(self, node: Node, admission: Admission) -> None:
         self.node, self.admission = node, admission
-        self._streams: set[Outbox] = set()
-
-    def end(self) -> None:
-        """The node is about to stop: streams end once what they have to say is said."""
-        for outbox in tuple(self._streams):
-            outbox.close()
+        self.streams = Streams()
 
     async def Get(self, request: Any, context: Any) -> Any:
         await self._admit(context)
@@ -256,24 +288,24 @@ class Clients:
     async def Pipeline(self, _requests: Any, context: Any) -> None:
         await self._admit(context)
         limits = self.node.settings.limits
-        if len(self._streams) >= limits.streams:
+        if len(self.streams) >= limits.streams:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{limits.streams} clients are connected already")
         await context.send_initial_metadata(())
         outbox = Outbox(context, lambda results: pb.ResultBatch(results=results))
-        self._streams.add(outbox)
-        self.node.listeners.tell("client_connected", len(self._streams))
         try:
-            while (batch := await context.read()) is not grpc.aio.EOF:
-                if batch.ByteSize() > limits.message_bytes:
-                    detail = f"a message of {batch.ByteSize()} bytes, this cluster takes at most {limits.message_bytes}"
-                    await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, detail)
-                for each in batch.operations:
-                    self._submit(each, outbox)
-            await outbox.drained()
+            with self.streams.one():
+                self.node.listeners.tell("client_connected", len(self.streams))
+                while (batch := await context.read()) is not grpc.aio.EOF:
+                    if batch.ByteSize() > limits.message_bytes:
+                        size, most = batch.ByteSize(), limits.message_bytes
+                        detail = f"a message of {size} bytes, this cluster takes at most {most}"
+                        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, detail)
+                    for each in batch.operations:
+                        self._submit(each, outbox)
+                await outbox.drained()
         finally:
-            self._streams.discard(outbox)
             outbox.close()
-            self.node.listeners.tell("client_connected", len(self._streams))
+            self.node.listeners.tell("client_connected", len(self.streams))
 
     def _submit(self, each: Any, outbox: Outbox) -> None:
         outbox.expected += 1
@@ -313,11 +345,13 @@ class Clients:
             for key, value, version in present:
                 await context.write(pb.WatchEvent(key=key, value=value, version=version, index=index))
             await context.write(pb.WatchEvent(index=index, is_ready=True))
-            while not has_lost:
-                await context.write(await events.get())
+            with self.streams.one():
+                while not has_lost:
+                    await context.write(await events.get())
         finally:
             store.unwatch(request.key, request.prefix, watcher)
-        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"more than {most} changes waited; watch again")
+        if has_lost:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"more than {most} changes waited; watch again")
 
     async def Status(self, request: Any, context: Any) -> Any:
         await self._admit(context)
