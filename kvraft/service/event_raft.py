@@ -43,7 +43,7 @@ from raft.messages import (
 )
 from raft.production import Options, ProductionRaft
 from raft.raft import MAX_BATCH, Role
-from raft.rules import committed_index
+from raft.rules import committed_index, majority
 
 __all__ = ["EventRaft", "Outside", "Timing"]
 
@@ -529,7 +529,12 @@ class EventRaft(ProductionRaft):
         elif self._may_read_locked():
             reads, self.waiting_reads = self.waiting_reads, []
             self.round = (time.monotonic(), self.current_term, self.commit_index, reads)
-            self._send_now_locked()
+            # Only as many as are needed are asked, those that answered last; should one of them not answer, the next
+            # heartbeats ask the others.
+            connected = [peer for peer in self.others if self.outside.is_connected(peer)]
+            connected.sort(key=lambda peer: self.heard_at[peer], reverse=True)
+            for peer in connected[: majority(len(self.peers)) - 1]:
+                self._send_now_locked(peer)
             if len(self.peers) == 1:
                 self._check_round_locked()
 
