@@ -75,6 +75,11 @@ class Timing:
     vote_retry: float = 0.05
     silence: float = 1.0
 
+    @property
+    def text(self) -> str:
+        """The election timeout, for comparison with another node's."""
+        return f"{self.election[0]:g}-{self.election[1]:g}"
+
     def __post_init__(self) -> None:
         low, high = self.election
         if not 0 < self.heartbeat * 2 <= low < high:
@@ -154,6 +159,8 @@ class EventRaft(ProductionRaft):
         # Requests in flight to each server, by sequence number; refusals of an earlier epoch are out of date.
         self.flights: list[dict[int, Flight]] = [{} for _ in self.peers]
         self.epochs = [0] * len(self.peers)
+        # When the latest request to each server was sent, and when it last answered one.
+        self.dispatched_at = [0.0] * len(self.peers)
         self.answered_at = [0.0] * len(self.peers)
         # Whether an append to each server has succeeded since its log was last in doubt; until then one at a time.
         self.is_matched = [False] * len(self.peers)
@@ -423,6 +430,10 @@ class EventRaft(ProductionRaft):
             entries = self.log.entries_up_to(first, MAX_BATCH, MOST_APPEND_BYTES)
             self.next_index[peer] = first + len(entries)
             return self._append_request_locked(first - 1, entries)
+        if first <= self.log.last_index and self.round is None:
+            # It is due because of entries for which there is no room: that is no reason for a heartbeat.
+            self.next_send[peer] = max(self.next_send[peer], self.dispatched_at[peer] + self.timing.heartbeat)
+            is_due = self.next_send[peer] <= now
         if not is_due:
             return None
         self.next_send[peer] = now + self.timing.heartbeat
@@ -441,6 +452,7 @@ class EventRaft(ProductionRaft):
         self._sequence += 1
         if not self.flights[peer]:
             self.answered_at[peer] = now  # it has had nothing to answer until now
+        self.dispatched_at[peer] = now
         self.flights[peer][self._sequence] = Flight(request, now, self.epochs[peer])
         sequence, payload = self._sequence, encode(request)
         save = self.hard_state_save  # the term and the vote that it speaks of; entries may come before they are durable

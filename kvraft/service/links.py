@@ -103,8 +103,9 @@ class Links:
         """Who calls whom, so that a wrong address is found out before it does harm."""
         settings = self.settings
         who = (("cluster", settings.cluster), ("from", str(settings.id)), ("to", str(peer)))
-        size = (("nodes", str(len(settings.peers))),)
-        return (*who, *size, *((("authorization", f"Bearer {settings.token}"),) if settings.token else ()))
+        # Leases are only safe if all nodes wait as long before they stand for election.
+        same = (("nodes", str(len(settings.peers))), ("election", settings.timing.text))
+        return (*who, *same, *((("authorization", f"Bearer {settings.token}"),) if settings.token else ()))
 
 
 class Link:

@@ -178,6 +178,8 @@ class Admission:
             problem = f"this is a node of cluster {settings.cluster!r}, not of {shown.get('cluster')!r}"
         elif shown.get("nodes") != str(len(settings.peers)):
             problem = f"this cluster has {len(settings.peers)} nodes, the caller's {shown.get('nodes')}"
+        elif shown.get("election") != settings.timing.text:
+            problem = f"this node's election timeout is {settings.timing.text} s, the caller's {shown.get('election')}"
         elif to != str(settings.id):
             problem = f"this is node {settings.id}, not {to}: the caller's list of peers differs"
         elif not sender.isdigit() or not 0 <= int(sender) < len(settings.peers) or int(sender) == settings.id:

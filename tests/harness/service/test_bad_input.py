@@ -299,7 +299,7 @@ def test_a_stranger_on_the_nodes_service_is_refused(local):
     assert code is grpc.StatusCode.FAILED_PRECONDITION
     assert "not of None" in detail
     peer = str(cluster.followers()[0])
-    who = (("cluster", "kvraft"), ("nodes", "3"), ("from", peer), ("to", str(leader)))
+    who = (("cluster", "kvraft"), ("nodes", "3"), ("election", "0.4-0.8"), ("from", peer), ("to", str(leader)))
     for payload in (b"\xc1 no message", b"\x93\x01\x02\x03"):
         code, detail = on_loop(call(who, payload))
         assert code is grpc.StatusCode.INVALID_ARGUMENT
