@@ -21,7 +21,7 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -32,6 +32,7 @@ from kvraft.rpc import Err
 from kvraft.service import kvraft_pb2 as pb
 from kvraft.service import kvraft_pb2_grpc as rpc
 from kvraft.service.links import channel_options
+from kvraft.service.settings import CLIENT_MESSAGE_BYTES
 from labrpc.errors import UsageError
 
 __all__ = ["AsyncClient", "Client", "Refused", "Unavailable", "Watched"]
@@ -46,8 +47,6 @@ PAUSE_SECONDS = (0.01, 0.2)
 
 MOST_UNANSWERED = 4096
 """Operations that one client has under way; more wait."""
-
-MOST_MESSAGE_BYTES = 2 << 20
 
 _ERRORS = {number: Err(name) for name, number in pb.Err.items() if name in Err.__members__}
 
@@ -80,7 +79,7 @@ class _Call:
         self.attempts = 0
         self.sent_at = 0.0
         self.detail = "no node has answered"
-        self.size = len(key) + len(value or "") + 32
+        self.size = _bytes_in(key) + (0 if value is None else _bytes_in(value)) + 32
 
     def operation(self, number: int) -> Any:
         if self.value is None:
@@ -97,6 +96,7 @@ class AsyncClient:
         token: what the cluster demands, None: nothing.
         authority: PEM file of the authority that signed the nodes' certificates; None: no TLS.
         certificate, key: PEM files of this client's own, if nodes ask for it.
+        dial: where to reach a node, by its address, if not there: a proxy, for instance.
 
     Raises:
         UsageError: no nodes, or files that cannot be read.
@@ -111,11 +111,13 @@ class AsyncClient:
         authority: Path | None = None,
         certificate: Path | None = None,
         key: Path | None = None,
+        dial: Mapping[str, str] | None = None,
     ) -> None:
         if not nodes or isinstance(nodes, str):
             raise UsageError('a client needs a list of nodes: ["host:port", …]')
         self.nodes = list(nodes)
         self.timeout = timeout
+        self._dial = dict(dial or {})
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self._credentials = _credentials(authority, certificate, key)
         # Where the leader probably is; the nodes to try when it is not.
@@ -232,8 +234,15 @@ class AsyncClient:
         except ValueError:
             done.set_exception(UsageError(f"reads must be index, lease or log, not {reads!r}"))
             return
-        seconds = self.timeout if timeout is None else timeout
-        self._queue.append(_Call(key, value, version, number, time.monotonic() + seconds, done))
+        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
+        try:
+            call = _Call(key, value, version, number, deadline, done)
+            if not 0 <= version < 1 << 64:
+                raise ValueError(f"version {version} is not in 0..2**64 - 1")
+        except (TypeError, ValueError) as error:
+            done.set_exception(UsageError(f"keys and values are strings, versions whole numbers: {error}"))
+            return
+        self._queue.append(call)
         self._wake.set()
 
     def _run_in_background(self, work: Coroutine[Any, Any, Any]) -> None:
@@ -261,7 +270,7 @@ class AsyncClient:
         taken: list[_Call] = []
         for count, call in enumerate(self._queue):
             size += call.size
-            if taken and (size > MOST_MESSAGE_BYTES or count >= MOST_UNANSWERED):
+            if taken and (size > CLIENT_MESSAGE_BYTES or count >= MOST_UNANSWERED):
                 self._queue = self._queue[count:]
                 return taken
             if not call.done.done():
@@ -385,9 +394,10 @@ class AsyncClient:
     # -------------------------------------------------------------- connections
 
     def _connect(self, node: str) -> grpc.aio.Channel:
+        address = self._dial.get(node, node)
         if self._credentials is None:
-            return grpc.aio.insecure_channel(node, channel_options())
-        return grpc.aio.secure_channel(node, self._credentials, channel_options())
+            return grpc.aio.insecure_channel(address, channel_options())
+        return grpc.aio.secure_channel(address, self._credentials, channel_options())
 
     async def _unary(self, channel: Any, method: str, request: Any, node: str, timeout: float) -> Any:
         try:
@@ -584,6 +594,13 @@ def _credentials(authority: Path | None, certificate: Path | None, key: Path | N
         return grpc.ssl_channel_credentials(authority.read_bytes(), *own)
     except OSError as error:
         raise UsageError(f"cannot read {error.filename}: {error.strerror}") from None
+
+
+def _bytes_in(text: str) -> int:
+    """Raises: TypeError, UnicodeEncodeError: it is no text."""
+    if not isinstance(text, str):
+        raise TypeError(f"{text!r} is a {type(text).__name__}")
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _is_final(error: grpc.aio.AioRpcError) -> bool:

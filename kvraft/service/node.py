@@ -216,6 +216,11 @@ class Node:
             log.exception("node %d fails", self.settings.id)
             self.fail(error)
 
+    @property
+    def is_started(self) -> bool:
+        """Whether it has found what is on its disk, and takes part."""
+        return self.raft is not None
+
     # -------------------------------------------------------------- operations of clients
 
     def submit(self, operation: Operation) -> None:

@@ -38,6 +38,8 @@ log = logging.getLogger("kvraft")
 
 Refusal = tuple[grpc.StatusCode, str]
 
+_STARTING: Refusal = (grpc.StatusCode.UNAVAILABLE, "the node is reading its log")
+
 _KV = pb.DESCRIPTOR.services_by_name["KV"].full_name
 _RAFT = pb.DESCRIPTOR.services_by_name["Raft"].full_name
 
@@ -200,10 +202,11 @@ class Peers:
     async def _peer(self, context: Any) -> int:
         """Which peer calls; anyone else is turned away."""
         found = self.admission.peer(context)
-        if isinstance(found, int):
-            return found
-        await context.abort(*found)
-        raise AssertionError("abort raises")
+        if isinstance(found, tuple):
+            await context.abort(*found)
+        if not self.node.is_started:
+            await context.abort(*_STARTING)
+        return found  # type: ignore[return-value]
 
     async def Exchange(self, _requests: Any, context: Any) -> None:
         peer = await self._peer(context)
@@ -238,6 +241,8 @@ class Peers:
             is_whole = True
         finally:
             pieces.put(None if is_whole else b"")
+            if not is_whole:
+                installing.cancel()
         return pb.Frame(payload=await installing)
 
 
@@ -361,13 +366,17 @@ class Clients:
 
     async def TransferLeadership(self, request: Any, context: Any) -> Any:
         await self._admit(context)
+        raft = self.node.raft
         try:
-            return pb.TransferResponse(begun=self.node.raft.transfer_leadership(request.to))
+            begun = raft.get_state()[1] and raft.transfer_leadership(request.to)
+            return pb.TransferResponse(begun=begun)
         except ValueError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
 
     async def _admit(self, context: Any) -> None:
         refusal = self.admission.client(context)
+        if refusal is None and not self.node.is_started:
+            refusal = _STARTING
         if refusal is not None:
             await context.abort(*refusal)
 

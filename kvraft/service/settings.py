@@ -13,6 +13,12 @@ from labrpc.errors import UsageError
 
 __all__ = ["Limits", "Settings", "Tls", "check_identity", "parse_peers", "read_token"]
 
+MOST_OPERATION_BYTES = 8 << 20
+"""Of the largest key with the largest value that any cluster can be told to take."""
+
+CLIENT_MESSAGE_BYTES = 2 << 20
+"""What clients put into one message, unless a single operation is larger."""
+
 READS = ("index", "lease", "log")
 _IDENTITY = "identity.json"
 _FORMAT = 1
@@ -45,6 +51,17 @@ class Limits:
         for name, value in vars(self).items():
             if value <= 0:
                 raise UsageError(f"limit {name} must be more than 0, not {value}")
+        operation = self.key_bytes + self.value_bytes
+        if operation > MOST_OPERATION_BYTES:
+            raise UsageError(
+                f"key_bytes and value_bytes make {operation}, more than {MOST_OPERATION_BYTES}: "
+                f"nodes could not send that to each other"
+            )
+        least = max(operation, CLIENT_MESSAGE_BYTES) + (1 << 20)
+        if self.message_bytes < least:
+            raise UsageError(
+                f"message_bytes must be at least {least}, for what clients send at once; not {self.message_bytes}"
+            )
 
 
 @dataclass(frozen=True)

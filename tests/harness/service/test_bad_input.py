@@ -57,8 +57,13 @@ def test_addresses_that_are_none(peers, text):
 def test_settings_that_cannot_be(tmp_path, options, text):
     with pytest.raises(UsageError, match=text):
         Settings(**{"id": 0, "peers": ["a:1", "b:1", "c:1"], "data": tmp_path, **options})
-    with pytest.raises(UsageError, match="limit operations must be more than 0"):
-        Limits(operations=0)
+    for limits, text in (
+        ({"operations": 0}, "limit operations must be more than 0"),
+        ({"value_bytes": 9 << 20}, "nodes could not send that to each other"),
+        ({"message_bytes": 1 << 20}, "message_bytes must be at least"),
+    ):
+        with pytest.raises(UsageError, match=text):
+            Limits(**limits)
 
 
 def test_the_directory_of_another_node_cluster_or_version(tmp_path):
@@ -306,6 +311,20 @@ def test_a_stranger_on_the_nodes_service_is_refused(local):
         assert "no message of Raft's" in detail
     with cluster.client() as client:
         assert client.put("a", "1", 0) is Err.OK
+
+
+def test_what_is_no_text_or_no_version_is_refused_at_once(local):
+    with local().client() as client:
+        for key, value, version in (("a", "\ud800", 0), ("\ud800", "1", 0), (7, "1", 0), ("a", b"1", 0)):
+            with pytest.raises(UsageError, match="keys and values are strings"):
+                client.put(key, value, version)
+        for version in (-1, 1 << 64, "1", None):
+            with pytest.raises(UsageError, match="versions whole numbers"):
+                client.put("a", "1", version)
+        with pytest.raises(UsageError, match="reads must be index, lease or log"):
+            client.get("a", reads="dirty")
+        assert client.put("a", "ä\0\U0001f600", 0) is Err.OK
+        assert client.get("a")[0] == "ä\0\U0001f600"
 
 
 def test_a_client_needs_nodes_and_files_that_are_there(tmp_path):

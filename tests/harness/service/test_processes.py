@@ -101,6 +101,10 @@ def test_commands_and_their_exit_codes(local):
     assert done.stdout.count("follower") == 2
     assert "\x1b" not in done.stdout
     successor = cluster.followers()[0]
+    nodes = (
+        "--nodes",
+        ",".join([cluster.peers[successor], *cluster.peers[:successor], *cluster.peers[successor + 1 :]]),
+    )
     done = run("transfer", str(successor), *nodes)
     assert done.exit_code == 0
     assert done.stdout.endswith(f"hands over to node {successor}\n")
