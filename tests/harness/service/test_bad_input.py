@@ -240,6 +240,10 @@ def test_idle_half_open_and_garbled_connections(local):
         finally:
             for connection in idle:
                 connection.close()
+        crowd = [socket.create_connection(address) for _ in range(200)]
+        eventually(lambda: sum(_is_closed(connection) for connection in crowd) >= 50)
+        for connection in crowd:
+            connection.close()
         garbage = socket.create_connection(address)
         garbage.sendall(b"\xff" * 10_000)
         garbage.settimeout(10)
@@ -248,6 +252,18 @@ def test_idle_half_open_and_garbled_connections(local):
                 pass
             raise ConnectionError("closed, as it should be")
         assert client.put("a", "last", 30) is Err.OK
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        while connection.recv(4096):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def test_more_clients_than_streams(local):

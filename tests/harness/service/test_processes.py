@@ -59,12 +59,16 @@ def test_histories_are_linearizable_while_leaders_are_killed(processes):
         workers = [threading.Thread(target=work, args=(number,)) for number in range(8)]
         for worker in workers:
             worker.start()
-        for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+        for how in (signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM, signal.SIGKILL):
             time.sleep(0.7)
             leader = cluster.leader(client)
             cluster.processes[leader].send_signal(how)
-            cluster.processes[leader].wait(10)
-            cluster.start(leader)
+            if how is signal.SIGSTOP:  # it believes that it leads when it wakes up
+                time.sleep(1.2)
+                cluster.processes[leader].send_signal(signal.SIGCONT)
+            else:
+                cluster.processes[leader].wait(10)
+                cluster.start(leader)
             time.sleep(0.7)
         over.set()
         for worker in workers:
