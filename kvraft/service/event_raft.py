@@ -117,7 +117,6 @@ class Flight:
 
     request: Any
     sent_at: float
-    epoch: int
 
 
 class EventRaft(ProductionRaft):
@@ -156,9 +155,8 @@ class EventRaft(ProductionRaft):
         # The save of the latest change of term or vote.
         self.hard_state = (self.current_term, self.voted_for)
         self.hard_state_save: Any = None
-        # Requests in flight to each server, by sequence number; refusals of an earlier epoch are out of date.
+        # Requests in flight to each server, by sequence number.
         self.flights: list[dict[int, Flight]] = [{} for _ in self.peers]
-        self.epochs = [0] * len(self.peers)
         # When the latest request to each server was sent, and when it last answered one.
         self.dispatched_at = [0.0] * len(self.peers)
         self.answered_at = [0.0] * len(self.peers)
@@ -453,7 +451,7 @@ class EventRaft(ProductionRaft):
         if not self.flights[peer]:
             self.answered_at[peer] = now  # it has had nothing to answer until now
         self.dispatched_at[peer] = now
-        self.flights[peer][self._sequence] = Flight(request, now, self.epochs[peer])
+        self.flights[peer][self._sequence] = Flight(request, now)
         sequence, payload = self._sequence, encode(request)
         save = self.hard_state_save  # the term and the vote that it speaks of; entries may come before they are durable
         if save is None or save.done():
@@ -482,9 +480,9 @@ class EventRaft(ProductionRaft):
     def _look_at_append_locked(self, peer: int, flight: Flight, reply: AppendEntriesReply) -> None:
         if reply.success:
             self.is_matched[peer] = self.is_matched[peer] or bool(flight.request.entries)
-        elif flight.epoch == self.epochs[peer]:
-            # What was sent after it will be refused too. The rule for refusals expects that nothing was.
-            self.epochs[peer] += 1
+        else:
+            # What was sent after it will be refused too, before anything new is sent. The rule for refusals expects
+            # that nothing was in flight.
             self.is_matched[peer] = False
             self.next_index[peer] = flight.request.prev_log_index + 1
 
@@ -509,7 +507,6 @@ class EventRaft(ProductionRaft):
         """The stream to `peer` is gone, and with it all that was in flight."""
         with self.mu:
             self.flights[peer].clear()
-            self.epochs[peer] += 1
             self.is_matched[peer] = False
             self.without_log.discard(peer)  # it may come back with what it had
             self.next_index[peer] = min(self.next_index[peer], self.match_index[peer] + 1)

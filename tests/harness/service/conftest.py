@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kvraft.service import Client, Node, Server, Settings
+from kvraft.service import Client, Listener, Node, Server, Settings
 from kvraft.service.client import _background_loop
 from kvraft.service.cluster import free_ports
 from kvraft.service.event_raft import Timing
@@ -57,16 +57,21 @@ class LocalCluster:
         data = self.places.get(number, self.folder / str(number))
         return Settings(**{"id": number, "peers": self.peers, "data": data, **self.options, **options})
 
-    def start(self, number: int, **options: Any) -> None:
-        async def start() -> tuple[Node, Server]:
+    def start(self, number: int, *, listeners: Sequence[Listener] = (), **options: Any) -> None:
+        async def start() -> None:
             settings = self.settings(number, **options)
-            node = Node(settings, Links(settings))
+            node = Node(settings, Links(settings), listeners)
             server = Server(node)
             await server.start()
-            await node.start()
-            return node, server
+            self.running[number] = node, server
+            try:
+                await node.start()
+            except BaseException:
+                del self.running[number]
+                await server.stop(0)
+                raise
 
-        self.running[number] = on_loop(start())
+        on_loop(start())
 
     def stop(self, number: int, *, graceful: bool = True) -> None:
         node, server = self.running.pop(number)

@@ -321,6 +321,15 @@ def test_a_stranger_on_the_nodes_service_is_refused(local):
     assert "not of None" in detail
     peer = str(cluster.followers()[0])
     who = (("cluster", "kvraft"), ("nodes", "3"), ("election", "0.4-0.8"), ("from", peer), ("to", str(leader)))
+    for wrong, text in (
+        ({"to": peer}, "the caller's list of peers differs"),
+        ({"from": "7"}, "node '7' is no peer of node"),
+        ({"nodes": "5"}, "this cluster has 3 nodes, the caller's 5"),
+        ({"election": "1-2"}, "this node's election timeout is 0.4-0.8 s"),
+    ):
+        code, detail = on_loop(call(tuple({**dict(who), **wrong}.items()), b""))
+        assert code is grpc.StatusCode.FAILED_PRECONDITION
+        assert text in detail
     for payload in (b"\xc1 no message", b"\x93\x01\x02\x03"):
         code, detail = on_loop(call(who, payload))
         assert code is grpc.StatusCode.INVALID_ARGUMENT

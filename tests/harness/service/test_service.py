@@ -175,7 +175,7 @@ def test_a_leader_that_is_cut_off_answers_no_read(local):
         for follower in cluster.followers():
             cluster.stop(follower, graceful=False)
         with pytest.raises(Unavailable, match="no answer in time"):
-            client.get("a", timeout=0.6)
+            client.get("a", timeout=3)  # also once it has stepped down
         eventually(lambda: not cluster.node(leader).raft.get_state()[1])  # check-quorum
 
 
@@ -232,17 +232,17 @@ def test_snapshots_bound_the_log_and_serve_those_who_were_away(local):
         assert len(list((leader.settings.data / "raft").glob("snapshot-*"))) == 1
         installed = []
 
-        cluster.start(away)
-        node = cluster.node(away)
-
         class Hears(Listener):
             def snapshot_installed(self, index: int, size: int) -> None:
-                installed.append(index)
+                installed.append((index, cluster.node(away).store.index))
 
-        node.listeners.append(Hears())
+        cluster.start(away, listeners=[Hears()])
+        node = cluster.node(away)
         eventually(lambda: node.store.index == leader.store.index)
         assert node.store._entries == leader.store._entries
         assert node.raft.log.last_included_index > 50
+        assert installed
+        assert all(index == applied for index, applied in installed)
         # And it starts from the snapshot that it was sent.
         cluster.stop(away)
         cluster.start(away)
