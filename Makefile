@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OTHER_PYTHONS := 3.12 3.13
 
-.PHONY: help demo test lint labs rounds bench gallery stories mutants variants pythons constraints clean
+.PHONY: help demo test lint labs rounds bench gallery stories mutants variants proto pythons constraints clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -20,6 +20,7 @@ help:
 	@echo 'make bench   how fast it is, as a table'
 	@echo 'make gallery the pages of docs/gallery, from the runs kept there'
 	@echo 'make stories the runs that the handouts tell, as they are today'
+	@echo 'make proto   the code that is generated from kvraft/service/kvraft.proto'
 	@echo 'make pythons environments for the other supported Pythons that are found here; make test then uses them'
 	@echo 'make clean   remove what was installed and generated here'
 
@@ -75,6 +76,10 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(READY)
+
+# The service's generated code; it is in the repository.
+proto: $(READY)
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. kvraft/service/kvraft.proto
 
 constraints:
 	rm -rf .venv-fresh && $(PYTHON) -m venv .venv-fresh
