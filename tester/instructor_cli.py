@@ -11,6 +11,7 @@ from rich.console import Console
 from tester import demo
 from tester.gallery import command as gallery_command
 from tester.matrix import command as matrix_command
+from tester.release import command as release_command
 
 __all__ = ["register"]
 
@@ -50,8 +51,8 @@ def plant(
     raise typer.Exit(gallery_command.plant(Console(highlight=False), name=name, folder=folder))
 
 
-@commands.command("gallery", epilog="Exit codes: 0 written, or as they should be; 1 pages differ; 2 a mistake of yours; "
-             "3 ours.")  # fmt: skip
+@commands.command("gallery", epilog="Exit codes: 0 written, or as they should be; 1 pages differ; "
+                  "2 a mistake of yours; 3 ours.")  # fmt: skip
 def gallery(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME", help="Mistakes, by their mutants.", show_default="all")
@@ -87,7 +88,7 @@ def gallery(
 
 
 @commands.command("mutants", epilog="Exit codes: 0 all are caught, 1 some survive, 2 a mistake of yours, 3 ours; "
-             "130 stopped by Ctrl-C.")  # fmt: skip
+                  "130 stopped by Ctrl-C.")  # fmt: skip
 def mutants_command(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME", help="Mistakes: files in tests/mutants.", show_default="all")
@@ -140,3 +141,34 @@ def mutants_command(
         folder=folder,
     )
     raise typer.Exit(code)
+
+
+@commands.command(
+    "release", epilog="Exit codes: 0 released, 2 a mistake of yours, or release.toml does not fit the project; 3 ours."
+)
+def release(
+    out: Annotated[Path, typer.Argument(help="The folder for the tree; empty, or not there yet.", show_default=False)],
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an earlier release in OUT, if nobody has changed it.")
+    ] = False,
+    git: Annotated[
+        bool, typer.Option("--git", help="Make OUT a git repository, with the release as its commit.")
+    ] = False,
+) -> None:
+    """Cut the tree that students are given out of this project.
+
+    raft/ and kvraft/ become skeletons: signatures, messages and what is given
+    stay, and each method that students write raises NotImplementedError with the
+    part that asks for it. The lab, the graded tests and the docs for students are
+    copied; the reference, the planted mistakes and the gallery are not.
+
+    tester/release/release.toml decides on every file and every public name. What
+    is new, and not mentioned there, stops the release: nothing gets out by
+    accident. Before anything is written the tree is checked: it holds no line of
+    the solution and names nothing that students do not have.
+
+    For example: tester release ../lab-2026 --git
+
+    After a change here, once that is in release.toml: tester release ../lab-2026 --git --force
+    """
+    raise typer.Exit(release_command.release(Console(highlight=False), out=out, force=force, git=git))

@@ -664,7 +664,9 @@ class Coordinator:
         self.journal.append(Reported(self.now, node.name, effect.kind, effect.text, effect.site, effect.detail))
         place = f" at {effect.site}" if effect.site else ""
         text = f"{host_title(node.name)}: {effect.text}{place}"
-        if effect.kind in WARNINGS:
+        if effect.kind == "missing":  # whichever server came to it first
+            self._fail(CodeFault(f"{effect.text}{effect.site and f' ({effect.site})'}"))
+        elif effect.kind in WARNINGS:
             place = f"{effect.kind} {effect.site}"
             if place not in self._warned:  # the same line of code warns on every server
                 self._warned.add(place)
