@@ -15,7 +15,7 @@ from tester.release.manifest import Manifest
 from tester.release.skeleton import split_lines
 from tester.release.tree import MARKER
 
-__all__ = ["check_tree", "leaks"]
+__all__ = ["check_tree", "leaks", "mentions", "missing_modules", "strangers"]
 
 _PACKAGES = ("labrpc", "raft", "kvraft", "tester")
 
@@ -26,7 +26,7 @@ def check_tree(manifest: Manifest, tree: Mapping[str, bytes]) -> None:
     Raises:
         UsageError: names all that is wrong.
     """
-    wrong = [*_strangers(manifest, tree), *leaks(manifest, tree), *_mentions(manifest, tree), *_missing_modules(tree)]
+    wrong = [*strangers(manifest, tree), *leaks(manifest, tree), *mentions(manifest, tree), *missing_modules(tree)]
     if wrong:
         shown = "".join(f"\n  {each}" for each in wrong[:20]) + (
             f"\n  and {len(wrong) - 20} more" if wrong[20:] else ""
@@ -34,7 +34,8 @@ def check_tree(manifest: Manifest, tree: Mapping[str, bytes]) -> None:
         raise UsageError(f"nothing was released, for the tree would not be what it must be:{shown}")
 
 
-def _strangers(manifest: Manifest, tree: Mapping[str, bytes]) -> list[str]:
+def strangers(manifest: Manifest, tree: Mapping[str, bytes]) -> list[str]:
+    """What is in the tree and must not, and what is lacking."""
     allowed = {*manifest.of_kind("given"), *manifest.of_kind("made"), MARKER}
     wrong = [
         f"{file} is in the tree, and release.toml does not have it there" for file in sorted(tree.keys() - allowed)
@@ -66,8 +67,8 @@ def leaks(manifest: Manifest, tree: Mapping[str, bytes]) -> list[str]:
     return found
 
 
-def _mentions(manifest: Manifest, tree: Mapping[str, bytes]) -> list[str]:
-    """Where the tree names what it does not have: files that are left out, or the checkout itself."""
+def mentions(manifest: Manifest, tree: Mapping[str, bytes]) -> list[str]:
+    """Where a tree names what it does not have: files that are left out, or the checkout itself."""
     left_out = manifest.of_kind("left_out")
     shipped = {str(folder) for file in tree for folder in PurePosixPath(file).parents}
     folders = {str(folder) for file in left_out for folder in PurePosixPath(file).parents} - shipped
@@ -75,18 +76,22 @@ def _mentions(manifest: Manifest, tree: Mapping[str, bytes]) -> list[str]:
     modules |= {folder.replace("/", ".") for folder in folders}
     names = {name for name in {*left_out, *folders, *modules} if "/" in name or "." in name.strip(".")}
     names -= set(manifest.known_names)
-    pattern = re.compile(r"(?<![\w./-])(?:" + "|".join(re.escape(name) for name in sorted(names)) + r")(?![\w-])")
+    root = str(manifest.root)
     found = []
     for name, content in sorted(tree.items()):
-        for number, line in enumerate(content.decode("utf-8").splitlines(), start=1):
-            match = pattern.search(line)
-            if match or str(manifest.root) in line:
-                what = match[0] if match else str(manifest.root)
-                found.append(f"{name}:{number} mentions {what}, which students do not have")
+        text = content.decode("utf-8")
+        there = [each for each in names if each in text]
+        word = re.compile(
+            r"(?<![\w./-])(?:" + "|".join(map(re.escape, sorted(there))) + r")(?![\w-])" if there else r"(?!)"
+        )
+        for number, line in enumerate(text.splitlines() if there or root in text else (), start=1):
+            match = word.search(line)
+            if match or root in line:
+                found.append(f"{name}:{number} mentions {match[0] if match else root}, which students do not have")
     return found
 
 
-def _missing_modules(tree: Mapping[str, bytes]) -> list[str]:
+def missing_modules(tree: Mapping[str, bytes]) -> list[str]:
     """Imports of our modules that are not in the tree."""
     modules = {file.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for file in tree}
     found = []

@@ -18,7 +18,7 @@ from typing import NoReturn
 from labrpc.errors import UsageError
 from tester.parts import PARTS
 
-__all__ = ["LINE_LENGTH", "Cut", "ModuleRules", "exported_names", "skeleton", "split_lines"]
+__all__ = ["LINE_LENGTH", "SUBSTANTIAL", "Cut", "ModuleRules", "exported_names", "skeleton", "split_lines"]
 
 LINE_LENGTH = 120
 SUBSTANTIAL = 25
@@ -109,7 +109,7 @@ def exported_names(source: str, rules: ModuleRules, exported: Mapping[str, froze
 
 
 def split_lines(source: str, rules: ModuleRules | None) -> tuple[set[str], set[str]]:
-    """The substantial lines of the reference: (what students may see, what is the solution), each stripped.
+    """The reference's lines of substance, and parts of lines: (what students may see, what is the solution).
 
     They may see imports, signatures, docstrings of what stays, and what is given. None: the whole module is left out.
     """
@@ -126,10 +126,17 @@ def split_lines(source: str, rules: ModuleRules | None) -> tuple[set[str], set[s
     seen: set[str] = set()
     hidden: set[str] = set()
     for number, line in enumerate(lines, start=1):
-        text = line.strip().strip('"').strip()
-        if len(text) >= SUBSTANTIAL and not text.startswith("# -----"):
-            (seen if number in free else hidden).add(text)
+        for text in _pieces(line):
+            if len(text) >= SUBSTANTIAL and "----------" not in text:
+                (seen if number in free else hidden).add(text)
     return seen, hidden
+
+
+def _pieces(line: str) -> set[str]:
+    """A line of source, and of that the statement, what it returns, and the comment, each by itself."""
+    text = line.strip().strip('"').strip()
+    code, _, comment = text.partition("  # ")
+    return {text, code, code.removeprefix("return "), comment, text.removeprefix("# ")}
 
 
 class _Module:

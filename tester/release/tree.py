@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from labrpc.errors import UsageError
@@ -78,5 +78,14 @@ def marker_of(folder: Path) -> dict[str, Any] | None:
         data = json.loads((folder / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    known = isinstance(data, dict) and data.get("format") == "raftlab-release" and data.get("version") == _VERSION
-    return data if known and isinstance(data.get("files"), dict) else None
+    if not isinstance(data, dict) or (data.get("format"), data.get("version")) != ("raftlab-release", _VERSION):
+        return None
+    files = data.get("files")
+    if not isinstance(files, dict) or not all(_is_inside(file) for file in files):
+        return None
+    return data
+
+
+def _is_inside(file: str) -> bool:
+    path = PurePosixPath(file)
+    return not path.is_absolute() and ".." not in path.parts

@@ -163,7 +163,8 @@ def test_names_are_offered_to_other_modules_only_if_they_stay():
     ],
     ids=[
         "a forgotten constant", "a forgotten method", "a forgotten constructor", "a name that is gone",
-        "a class that is gone", "twice", "a constant cut", "no such part", "a quote", "nothing left", "a statement that is gone",
+        "a class that is gone", "twice", "a constant cut", "no such part", "a quote", "nothing left",
+        "a statement that is gone",
     ],
 )  # fmt: skip
 def test_rules_and_reference_that_do_not_fit_are_an_error(fields, complaint):
