@@ -52,7 +52,7 @@ release-check: $(READY)
 	rm -rf $(RELEASED)
 	$(BIN)/tester release $(RELEASED)
 	rm -rf $(RELEASED)/raft $(RELEASED)/kvraft && cp -r raft kvraft $(RELEASED)
-	cd $(RELEASED) && PYTHONPATH=. $(abspath $(BIN))/pytest --runs $(RUNS) -n auto
+	cd $(RELEASED) && PYTHONPATH=$(CURDIR)/$(RELEASED) $(CURDIR)/$(BIN)/pytest --runs $(RUNS) -n auto
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
