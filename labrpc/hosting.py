@@ -76,12 +76,10 @@ class HostBase:
         try:
             module = self.loader.import_module(item.program)
             controls = module.boot(self)
-        except NotImplementedError as error:
-            self._report_missing(error)
-            return False
         except (Exception, SystemExit) as error:
-            text = f"it did not start: {_describe(error)}"
-            self.report("boot", text, self._site_of(error), self._traceback(error))
+            if not self._report_missing(error):
+                text = f"it did not start: {_describe(error)}"
+                self.report("boot", text, self._site_of(error), self._traceback(error))
             return False
         self._controls = controls
         return True
@@ -191,21 +189,22 @@ class HostBase:
 
     def report_death(self, thread: str, error: BaseException) -> None:
         """Thread `thread` died of `error`."""
-        if isinstance(error, NotImplementedError):
-            self._report_missing(error)
-            return
-        text = f"thread {thread or 'main'} died: {_describe(error)}"
-        self.report("died", text, self._site_of(error), self._traceback(error))
+        if not self._report_missing(error):
+            text = f"thread {thread or 'main'} died: {_describe(error)}"
+            self.report("died", text, self._site_of(error), self._traceback(error))
 
-    def _report_missing(self, error: NotImplementedError) -> None:
-        """What was called is not written yet: which function, and what its author or the lab says of it."""
-        name = ""
-        for frame, _ in traceback.walk_tb(error.__traceback__):
-            if self.is_server_file(frame.f_code.co_filename):
-                name = frame.f_code.co_qualname
-        what = f"{name or 'what was called'} is not implemented yet"
+    def _report_missing(self, error: BaseException) -> bool:
+        """Whether `error` says that a function under test is not written yet: then that is reported, in its words."""
+        frames_below = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        if not isinstance(error, NotImplementedError) or not frames_below:
+            return False
+        code = frames_below[-1].f_code
+        if not self.is_server_file(code.co_filename):
+            return False
         text = str(error)
+        what = f"{code.co_qualname} is not implemented yet"
         self.report("missing", f"{what}; {text}" if text else what, self._site_of(error))
+        return True
 
     def is_server_file(self, filename: str) -> bool:
         return filename in self._files

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.text import Text
 
-from labrpc.errors import HarnessError, UsageError
+from labrpc.errors import UsageError
 from tester.release.checks import check_tree
 from tester.release.manifest import load_manifest
 from tester.release.tree import MARKER, Tree, make_tree, marker_of
@@ -122,7 +122,7 @@ def _commit(out: Path) -> str:
 def _git(out: Path, *arguments: str) -> str:
     done = subprocess.run(["git", *arguments], cwd=out, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise HarnessError(f"git {arguments[0]} failed in {out}: {done.stderr.strip()}")
+        raise UsageError(f"git {arguments[0]} failed in {out}: {done.stderr.strip()}")
     return done.stdout
 
 

@@ -207,6 +207,15 @@ def test_what_is_not_implemented_yet_is_named_with_its_line_and_its_words(lab, w
     assert str(error) == f"Server.missing is not implemented yet; 2A: write this ({line})"
 
 
+def test_what_the_standard_library_does_not_do_is_no_task_of_the_servers_author(lab, world):
+    methods = """
+    def go(self):
+        random.SystemRandom().getstate()
+"""
+    error = fault(lab, world, methods)
+    assert "thread test calls go died: NotImplementedError: System entropy source" in str(error)
+
+
 @pytest.mark.parametrize("clock", ["virtual", "real"])
 def test_a_server_whose_constructor_is_not_implemented_yet_is_no_riddle(lab, clock):
     snippet = BASE.replace("        self.flag = False\n", "        raise NotImplementedError\n")

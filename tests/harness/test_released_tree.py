@@ -131,7 +131,7 @@ print(json.dumps({name: result.output for name, result in results.items()}))
 
 def results(lab: Path, *arguments: str) -> dict[str, tuple[str, str]]:
     """test -> (failure, error or skipped; its message); of those that passed ("", "")."""
-    output = run(lab, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml=results.xml", *arguments, check=False)
+    output = run(lab, "-m", "pytest", "-q", "--keep-no-failures", "--junitxml=results.xml", *arguments, check=False)
     assert (lab / "results.xml").exists(), output
     found = {}
     for case in ElementTree.parse(lab / "results.xml").iter("testcase"):
@@ -186,7 +186,7 @@ def test_the_command_has_the_students_commands_only(lab):
 
 def test_every_graded_test_fails_with_the_sentence_that_helps(lab):
     found = results(lab, "--seed", "1")
-    assert len(found) == 71
+    assert len(found) == sum(file.read_text().count("\ndef test_") for file in (ROOT / "tests" / "labs").glob("*.py"))
     skipped = {test for test, (outcome, _) in found.items() if outcome == "skipped"}
     assert skipped == {"test_memory_many_clients"}, "it needs a real clock"
     parts = set()
