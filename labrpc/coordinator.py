@@ -468,6 +468,8 @@ class Coordinator(EventLoop):
         self.journal.append(Reported(self.now, node.name, effect.kind, effect.text, effect.site, effect.detail))
         place = f" at {effect.site}" if effect.site else ""
         text = f"{host_title(node.name)}: {effect.text}{place}"
+        if effect.kind == "missing":  # whichever server came to it first
+            self._fail(CodeFault(f"{effect.text}{effect.site and f' ({effect.site})'}"))
         if effect.kind not in WARNINGS:
             self._fail(self._fault(effect, text))
         if (effect.kind, effect.site) not in self._warned:  # the same line of code warns on every server

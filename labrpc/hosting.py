@@ -77,8 +77,9 @@ class HostBase:
             module = self.loader.import_module(item.program)
             controls = module.boot(self)
         except (Exception, SystemExit) as error:
-            text = f"it did not start: {_describe(error)}"
-            self.report("boot", text, self._site_of(error), self._traceback(error))
+            if not self._report_missing(error):
+                text = f"it did not start: {_describe(error)}"
+                self.report("boot", text, self._site_of(error), self._traceback(error))
             return False
         self._controls = controls
         return True
@@ -188,8 +189,22 @@ class HostBase:
 
     def report_death(self, thread: str, error: BaseException) -> None:
         """Thread `thread` died of `error`."""
-        text = f"thread {thread or 'main'} died: {_describe(error)}"
-        self.report("died", text, self._site_of(error), self._traceback(error))
+        if not self._report_missing(error):
+            text = f"thread {thread or 'main'} died: {_describe(error)}"
+            self.report("died", text, self._site_of(error), self._traceback(error))
+
+    def _report_missing(self, error: BaseException) -> bool:
+        """Whether `error` says that a function under test is not written yet: then that is reported, in its words."""
+        frames_below = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        if not isinstance(error, NotImplementedError) or not frames_below:
+            return False
+        code = frames_below[-1].f_code
+        if not self.is_server_file(code.co_filename):
+            return False
+        text = str(error)
+        what = f"{code.co_qualname} is not implemented yet"
+        self.report("missing", f"{what}; {text}" if text else what, self._site_of(error))
+        return True
 
     def is_server_file(self, filename: str) -> bool:
         return filename in self._files

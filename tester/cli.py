@@ -1,7 +1,12 @@
-"""The `tester` command: the judge's tools beside pytest."""
+"""The `tester` command: the judge's tools beside pytest.
+
+Here are the commands that students have. Where `tester.instructor_cli` is there too, it adds the instructor's.
+"""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,11 +17,8 @@ from rich.text import Text
 
 from labrpc.errors import HarnessError, UsageError
 from labrpc.virtual.disturbance import SCHEDULES
-from tester import check_history, demo, export, failures, logs, replay_command, shrink_command, timeline_command
-from tester.gallery import command as gallery_command
+from tester import check_history, export, failures, logs, replay_command, shrink_command, timeline_command
 from tester.grade import command as grade_command
-from tester.grade import gradescope_command
-from tester.matrix import command as matrix_command
 from tester.run import Options
 
 __all__ = ["main"]
@@ -50,17 +52,6 @@ End = Annotated[float | None, typer.Option("--to", help="Seconds of the run's cl
 @app.callback()
 def tester() -> None:
     """Test and explain Raft servers."""
-
-
-@app.command("demo")
-def demo_command(
-    runs: Annotated[int, typer.Option(min=1, help="Seeds of each test to run on the reference.")] = 50,
-    mutant: Annotated[
-        str, typer.Option(help="The broken Raft to catch: a file's name in tests/mutants.")
-    ] = "double-vote",
-) -> None:
-    """Run part 2A on many seeds, then catch a broken Raft, name its mistake, and replay it."""
-    raise typer.Exit(demo.demonstrate(Console(highlight=False), runs=runs, mutant_name=mutant))
 
 
 @app.command("check-history", epilog="Exit codes: 0 linearizable, 1 not, 2 no verdict or a mistake of yours, 3 ours.")
@@ -118,7 +109,7 @@ def shrink(
     Runs it again and again with parts left out, as long as it fails in the same way. The run that is left is told
     sentence by sentence, and kept in .raftlab/shrunk for pytest --shrunk.
 
-    For example: tester shrink test_many_elections --seed 2 --solution .raftlab/demo/double-vote
+    For example: tester shrink test_many_elections --seed 2
     """
     code = shrink_command.shrink(
         Console(highlight=False), test=test, seed=seed, solution=solution, budget=budget, schedule=schedule
@@ -302,121 +293,9 @@ def logs_command(
     raise typer.Exit(code)
 
 
-@app.command("plant", epilog="Exit codes: 0 planted, 2 a mistake of yours, 3 ours.")
-def plant(
-    name: Annotated[str, typer.Argument(help="The mistake: a file's name in tests/mutants.", show_default=False)],
-    folder: Annotated[Path, typer.Argument(help="Where to put raft/ and kvraft/ with it in.", show_default=False)],
-) -> None:
-    """Copy the reference, with one mistake planted, into a folder.
-
-    Give the folder to pytest --solution, and see the tests catch it.
-    docs/gallery shows ten of these mistakes at work.
-
-    For example: tester plant double-vote .raftlab/planted/double-vote
-    """
-    raise typer.Exit(gallery_command.plant(Console(highlight=False), name=name, folder=folder))
-
-
-@app.command("gallery", epilog="Exit codes: 0 written, or as they should be; 1 pages differ; 2 a mistake of yours; "
-             "3 ours.")  # fmt: skip
-def gallery(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Mistakes, by their mutants.", show_default="all")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The folder of the pages and of the kept runs.", show_default="docs/gallery")
-    ] = None,
-    search: Annotated[
-        bool, typer.Option("--search", help="Catch and shrink again, also what has a kept run; that takes minutes.")
-    ] = False,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing: say which pages differ.")] = False,
-) -> None:
-    """Make the pages of docs/gallery: mistakes, each caught, shrunk, told and drawn.
-
-    docs/gallery/entries.toml names them, and the test that catches each.
-    Pages are made from the kept runs, NAME.json: the same everywhere.
-    A mistake whose kept run fails no more is caught anew, under the first seed
-    that shows it, and that run is shrunk, in 300 runs at most, and kept.
-
-    After a change to the reference: tester gallery, and see what changed.
-
-    To show another mistake: write its entry, then tester gallery NAME.
-    """
-    code = gallery_command.gallery(
-        Console(highlight=False),
-        Console(stderr=True, highlight=False),
-        names=names or [],
-        folder=out,
-        search=search,
-        check=check,
-    )
-    raise typer.Exit(code)
-
-
-@app.command("mutants", epilog="Exit codes: 0 all are caught, 1 some survive, 2 a mistake of yours, 3 ours; "
-             "130 stopped by Ctrl-C.")  # fmt: skip
-def mutants_command(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Mistakes: files in tests/mutants.", show_default="all")
-    ] = None,
-    part: Annotated[
-        list[str] | None, typer.Option(help="Only those of this part; more than once.", show_default=False)
-    ] = None,
-    runs: Annotated[int, typer.Option(min=1, help="Seeds of each test, from 1 on.")] = 20,
-    workers: Annotated[int, typer.Option("--workers", "-n", min=1, help="Processes at a time.")] = 2,
-    full: Annotated[
-        bool, typer.Option("--full", help="Go on after the first catch: under how many seeds, by which tests?")
-    ] = False,
-    all_parts: Annotated[bool, typer.Option("--all-parts", help="Run the tests of the other parts, too.")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Run again what is known already.")] = False,
-    as_json: Annotated[
-        Path | None, typer.Option("--json", help="Write all that was found into this file.", show_default=False)
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Write a page (Markdown) into this file.", show_default=False)
-    ] = None,
-    folder: Annotated[
-        Path | None, typer.Option(help="Take the mistakes in this folder.", show_default="tests/mutants")
-    ] = None,
-    schedule: Annotated[str, typer.Option(help=f"{', '.join(SCHEDULES)}.")] = Options.schedule,
-    schedules: Annotated[
-        bool, typer.Option("--schedules", help="Run all under the other schedules, too, and compare them.")
-    ] = False,
-) -> None:
-    """Show which graded tests catch which planted mistakes: the kill matrix.
-
-    Each mistake is planted in a copy of the reference. The tests of its part run
-    on it, all under seed 1, then all under seed 2, and so on, until one fails.
-    A mistake that survives shows a hole in the tests.
-
-    What was run is kept in .raftlab/mutants, for as long as neither the mistake
-    nor the code changes: stop with Ctrl-C, and the same command goes on.
-
-    For example: tester mutants double-vote --runs 40 --full
-    shows by which tests of part 2A, and under how many of 40 seeds, a Raft is
-    caught that votes twice in a term.
-    """
-    code = matrix_command.kill_matrix(
-        Console(highlight=False),
-        Console(stderr=True, highlight=False),
-        names=names or [],
-        parts=part or [],
-        runs=runs,
-        workers=workers,
-        full=full,
-        all_parts=all_parts,
-        fresh=fresh,
-        json_file=as_json,
-        page_file=out,
-        folder=folder,
-        schedule=schedule,
-        schedules=schedules,
-    )
-    raise typer.Exit(code)
-
-
-grade_command.register(app)
-gradescope_command.register(app)
+grade_command.register_check(app)
+if importlib.util.find_spec("tester.instructor_cli") is not None:  # not in what students are given
+    importlib.import_module("tester.instructor_cli").register(app)
 
 
 def list_failures(console: Console, root: Path) -> int:

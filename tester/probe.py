@@ -4,6 +4,8 @@ Raft state is opaque to the judge, so it cannot read whether a vote or an entry 
 bytes that are durable at this moment. For a vote, a rival asks for the same term's: a server that forgot grants it (one
 that would grant it in any case, crash or not, breaks another rule and is left to that). For entries, their leader sends
 an append that follows the last of them: a server that forgot rejects it.
+Servers none of which has ever saved anything are not asked: that is a Raft whose author has not come to part 2C. There
+servers crash, and what such a Raft forgets is seen without a probe.
 The probe is no part of the run: it has no network, its own time, and no place in the journal.
 """
 
@@ -49,6 +51,8 @@ class DurabilityProbe:
 
         `args` is the request that `voter` has granted to `candidate` (perhaps itself). Equal bytes are asked only once.
         """
+        if not self._has_anything_been_saved():
+            return None
         durable = self._coordinator.disk(str(voter)).durable
         question = (durable.raft_state, durable.snapshot, args.term)
         if question not in self._asked or self._asked[question] in (voter, candidate):  # known of another server only
@@ -73,6 +77,8 @@ class DurabilityProbe:
 
         One that has gone on to a newer term, saved with the entries, rejects the question for that term alone.
         """
+        if not self._has_anything_been_saved():
+            return False
         if self._coordinator.disk(str(server)).durable.snapshot:
             return False  # the entries may be in it, where an append cannot ask for them
         fields = {**args.fields, "prev_log_index": args.prev_log_index + len(args.entries), "entries": []}
@@ -80,6 +86,11 @@ class DurabilityProbe:
         reply = self._ask(server, "Raft.append_entries", [encode(Record(args.type_name, fields))])[-1]
         rejected = isinstance(reply, Record) and reply.fields.get("success") is False
         return rejected and reply.fields.get("term") == args.term
+
+    def _has_anything_been_saved(self) -> bool:
+        """Whether any server has handed raft state to its disk, durable yet or not."""
+        disks = [self._coordinator.disk(str(server)) for server in range(self._servers)]
+        return any(contents.raft_state for disk in disks for contents in disk.survivors())
 
     def _ask(self, server: int, method: str, requests: list[bytes]) -> list[Any]:
         """The replies of a server booted from `server`'s durable bytes to one request after the other."""

@@ -11,7 +11,7 @@ from rich.console import Console
 from tester.grade import check as checking
 from tester.grade.grade import Request, grade
 
-__all__ = ["register"]
+__all__ = ["register_check", "register_grade"]
 
 _PARTS = typer.Option(help="The parts, e.g. 2A,2B.", show_default="those of course.toml, else all")
 _COURSE = typer.Option(
@@ -19,15 +19,19 @@ _COURSE = typer.Option(
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Adds both commands to `app`."""
+def register_check(app: typer.Typer) -> None:
+    """Adds the students' command to `app`."""
+    app.command("check", epilog="Exit codes: 0 all points, 1 some are lost, 2 a mistake of yours, 3 ours; "
+                "130 stopped by Ctrl-C.")(check_command)  # fmt: skip
+
+
+def register_grade(app: typer.Typer) -> None:
+    """Adds the instructor's command to `app`."""
     app.command(
         "grade",
         epilog="Exit codes: 0 graded; 1 some submissions were refused, or runs could not be resolved; 2 a mistake of "
         "yours; 3 ours; 130 stopped by Ctrl-C.",
     )(grade_command)
-    app.command("check", epilog="Exit codes: 0 all points, 1 some are lost, 2 a mistake of yours, 3 ours; "
-                "130 stopped by Ctrl-C.")(check_command)  # fmt: skip
 
 
 def grade_command(

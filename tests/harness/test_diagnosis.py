@@ -181,3 +181,44 @@ def test_a_slow_handler_is_slow_in_virtual_time(lab, world):
         return time.monotonic() - before
 """, world=world)  # fmt: skip
     assert 0.01 <= cluster.server(0).call("go") <= 0.1
+
+
+# ------------------------------------------------------------------ what is not written yet
+
+
+@pytest.mark.parametrize("place", ["control", "handler", "thread"])
+def test_what_is_not_implemented_yet_is_named_with_its_line_and_its_words(lab, world, place):
+    start = {
+        "control": "self.missing()",
+        "handler": 'self.ends[1].call("Server.echo", Ping(1), timeout=1)',
+        "thread": "threading.Thread(target=self.missing).start()",
+    }[place]
+    methods = f"""
+    def go(self):
+        {start}
+    @rpc
+    def echo(self, args: Ping) -> Pong:
+        self.missing()
+    def missing(self):
+        raise NotImplementedError("2A: write this")
+"""
+    error = fault(lab, world, methods)
+    line = line_of(methods, "raise NotImplementedError")
+    assert str(error) == f"Server.missing is not implemented yet; 2A: write this ({line})"
+
+
+def test_what_the_standard_library_does_not_do_is_no_task_of_the_servers_author(lab, world):
+    methods = """
+    def go(self):
+        random.SystemRandom().getstate()
+"""
+    error = fault(lab, world, methods)
+    assert "thread test calls go died: NotImplementedError: System entropy source" in str(error)
+
+
+@pytest.mark.parametrize("clock", ["virtual", "real"])
+def test_a_server_whose_constructor_is_not_implemented_yet_is_no_riddle(lab, clock):
+    snippet = BASE.replace("        self.flag = False\n", "        raise NotImplementedError\n")
+    cluster = lab(snippet, clock=clock)
+    with pytest.raises(CodeFault, match=r"^Server\.__init__ is not implemented yet \(raft/__init__\.py:\d+\)$"):
+        cluster.sleep(5)

@@ -11,6 +11,7 @@ from labrpc.codec import Record, encode
 from labrpc.errors import InvariantViolation
 from labrpc.journal import Delivered, Dropped, Sent
 from tester import mutants
+from tester.graded import graded_test
 from tester.invariants import RaftInvariants
 from tester.raft_cluster import RaftCluster
 from tester.run import Options, Run
@@ -255,6 +256,23 @@ def test_answering_while_the_disk_still_writes_is_caught(tmp_path):
             caught.append(str(violation))
     assert len(caught) >= 3, "two of three seeds have a disk that takes time"
     assert [verdict for verdict in caught if "saved" not in verdict] == []
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_raft_that_never_saves_is_good_enough_until_part_2c(tmp_path, seed):
+    solution = variant(tmp_path, SAVE, "pass")
+
+    def attempt(test: str) -> Exception | None:
+        run = Run(seed, Options(solution=solution))
+        try:
+            return graded_test(test).attempt(run)
+        finally:
+            run.close()
+
+    for test in ("test_re_election", "test_many_elections", "test_basic_agree", "test_rejoin"):
+        assert attempt(test) is None
+    for test in ("test_persist_basic", "test_persist_more", "test_persist_partitioned_leader"):
+        assert isinstance(attempt(test), InvariantViolation)
 
 
 @pytest.mark.parametrize(
