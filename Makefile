@@ -8,17 +8,20 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OTHER_PYTHONS := 3.12 3.13
 
-.PHONY: help demo test lint labs rounds bench gallery mutants release-check pythons constraints clean
+.PHONY: help demo test lint labs rounds bench gallery stories mutants variants release-check proto pythons constraints clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
 	@echo 'make lint    style and types only'
 	@echo 'make labs    the graded tests on the reference, 20 seeds of each'
 	@echo 'make rounds  the graded tests that crash servers, as processes with disks, 200 times (ROUNDS=n)'
+	@echo 'make variants the graded tests on correct Rafts of other designs, 100 seeds of each (VARIANT_RUNS=n)'
 	@echo 'make mutants which graded tests catch which planted mistakes: docs/mutants.md'
 	@echo 'make release-check  what students get, with the reference put back: all graded tests pass there (RUNS=n)'
 	@echo 'make bench   how fast it is, as a table'
 	@echo 'make gallery the pages of docs/gallery, from the runs kept there'
+	@echo 'make stories the runs that the handouts tell, as they are today'
+	@echo 'make proto   the code that is generated from kvraft/service/kvraft.proto'
 	@echo 'make pythons environments for the other supported Pythons that are found here; make test then uses them'
 	@echo 'make clean   remove what was installed and generated here'
 
@@ -43,8 +46,15 @@ rounds: $(READY)
 gallery: $(READY)
 	$(BIN)/tester gallery
 
+stories: $(READY)
+	$(BIN)/python docs/stories.py
+
 mutants: $(READY)
 	$(BIN)/tester mutants --out docs/mutants.md
+
+VARIANT_RUNS := 100
+variants: $(READY)
+	$(BIN)/python -m tester.variants -m "2A or 2B or 2C or 2D or 4B" --runs $(VARIANT_RUNS) -n auto
 
 RUNS := 1
 RELEASED := .raftlab/release-check
@@ -75,6 +85,10 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(READY)
+
+# The service's generated code; it is in the repository.
+proto: $(READY)
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. kvraft/service/kvraft.proto
 
 constraints:
 	rm -rf .venv-fresh && $(PYTHON) -m venv .venv-fresh

@@ -25,6 +25,7 @@ from tester.run import Options, Run
 
 ROOT = Path(__file__).parent.parent
 ECHO = "benchmarks.echo_server"
+PING = "tests.harness.programs.ping"
 CALLS = 5_000
 REPETITIONS = 3
 GROUPS = {
@@ -36,8 +37,8 @@ GROUPS = {
 
 def rpc_seconds(servers: str, clock: str = "virtual") -> float:
     """Wall seconds of one no-op RPC through codec, network and a handler thread."""
-    programs = {ECHO: ROOT / "benchmarks" / "echo_server.py"}
-    run = Run(1, Options(clock=clock, servers=servers, stalls=False, programs=programs))
+    programs = {name: ROOT / f"{name.replace('.', '/')}.py" for name in (ECHO, PING)}
+    run = Run(1, Options(clock=clock, servers=servers, schedule="none", programs=programs))
     # The benchmark's own patience: a control call may take 10 s of the run's clock.
     cluster = Cluster(run, 2, program=ECHO, latency=0.0 if run.options.is_real else 0.0002)
     try:

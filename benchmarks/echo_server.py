@@ -2,22 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from labrpc import message, rpc
+from labrpc import rpc
 from labrpc.program import ProgramHost
-
-
-@message
-@dataclass
-class Ping:
-    number: int
-
-
-@message
-@dataclass
-class Pong:
-    number: int
+from tests.harness.programs.ping import Ping, Pong
 
 
 class Echo:

@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from labrpc import coordinator
 from labrpc.journal import Journal
-from labrpc.virtual import coordinator
 from tester import mutants
 from tester.determinism import JOURNAL_FILE
 from tester.timeline.page import write_page

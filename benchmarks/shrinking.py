@@ -7,10 +7,8 @@ enough to be read: ten decisions at most in the median, found within a minute on
 from __future__ import annotations
 
 import statistics
-import subprocess
 import sys
 import time
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -20,27 +18,32 @@ from rich.progress import track
 from rich.table import Table
 
 from tester import mutants
+from tester.attempts import Attempt, first
+from tester.run import Options
+from tester.shrink import parse_budget
+from tester.shrink_run import CannotShrink, shrink_run
+from tester.story import tell_how_many
 
 ROOT = Path(__file__).parent.parent
 RUNS = 40
 BUDGET = "60s"
 
 MUTANTS = {
-    "double-vote": "many_elections",
-    "vote-without-lock": "many_elections",
-    "leader-by-plurality": "many_elections",
-    "no-consistency-check": "rejoin",
-    "longer-log-wins": "rejoin",
-    "older-term-committed": "fail_no_agree",
-    "append-not-saved": "unreliable_churn",
-    "reply-before-durable": "persist_more",
-    "snapshot-holds-history": "snapshot_size",
-    "put-without-lock": "put_concurrent",
-    "answered-before-agreed": "rsm_leader_partition",
-    "submit-without-check-of-id": "rsm_leader_partition",
-    "applies-twice-after-failover": "one_partition",
-    "get-from-own-state": "persist_partition_unreliable",
-    "snapshot-misses-versions": "snapshot_unreliable_recover",
+    "double-vote": "test_many_elections",
+    "vote-without-lock": "test_many_elections",
+    "leader-by-plurality": "test_many_elections",
+    "no-consistency-check": "test_rejoin",
+    "longer-log-wins": "test_rejoin",
+    "older-term-committed": "test_fail_no_agree",
+    "append-not-saved": "test_unreliable_churn",
+    "reply-before-durable": "test_persist_more",
+    "snapshot-holds-history": "test_snapshot_size",
+    "put-without-lock": "test_put_concurrent",
+    "answered-before-agreed": "test_rsm_leader_partition",
+    "submit-without-check-of-id": "test_rsm_leader_partition",
+    "applies-twice-after-failover": "test_one_partition",
+    "get-from-own-state": "test_persist_partition_unreliable",
+    "snapshot-misses-versions": "test_snapshot_unreliable_recover",
 }
 """The mistake to catch, and a test that does."""
 
@@ -51,33 +54,28 @@ class Result(NamedTuple):
     mutant: str
     part: str
     test: str
-    seed: str
+    seed: int
     before: int
     after: int
     of: str
-    runs: str
+    runs: int
     seconds: float
 
 
 def shrink(mutant: mutants.Mutant, test: str, folder: Path) -> Result | None:
     """Catches `mutant` by `test` and shrinks the run; None if no seed shows it."""
+
+    def look(attempt: Attempt) -> Result | None:
+        if attempt.error is None:
+            return None
+        shrunk = shrink_run(attempt.run, attempt.error, attempt.again, budget=parse_budget(BUDGET))
+        return Result(
+            mutant.name, mutant.part, test, attempt.run.seed, len(shrunk.before), len(shrunk.after),
+            tell_how_many(shrunk.before, shrunk.after), shrunk.runs, shrunk.seconds,
+        )  # fmt: skip
+
     solution = mutant.plant(ROOT, folder / mutant.name)
-    results = folder / "results.xml"
-    command = [sys.executable, "-m", "pytest", str(ROOT / "tests" / "labs"), "-c", str(ROOT / "pyproject.toml")]
-    command += ["--rootdir", str(ROOT), "-k", test, "--seed", "1", "--runs", str(RUNS), "-x", "-q"]
-    command += ["-p", "no:cacheprovider", "--solution", str(solution), "--shrink", "--shrink-budget", BUDGET]
-    subprocess.run([*command, f"--junitxml={results}"], cwd=folder, check=False, capture_output=True)
-    for case in ElementTree.parse(results).iter("testcase"):
-        failure = case.find("failure")
-        found = {entry.get("name"): entry.get("value") or "" for entry in case.iter("property")}
-        if failure is not None and "shrunk_of" in found:
-            name = (case.get("name") or "").partition("[")[0]
-            before, after = (int(found[f"shrunk_{key}"]) for key in ("before", "after"))
-            return Result(
-                mutant.name, mutant.part, name, found["seed"], before, after, found["shrunk_of"],
-                found["shrunk_runs"], float(found["shrunk_seconds"]),
-            )  # fmt: skip
-    return None
+    return first(((test, seed) for seed in range(1, RUNS + 1)), Options(solution=solution), look)
 
 
 def main() -> None:
@@ -88,11 +86,15 @@ def main() -> None:
     after, seconds = [], []
     with TemporaryDirectory() as folder:
         for name in track(names, "shrinking", console=console, transient=True):
-            mutant = mutants.load(ROOT / "tests" / "mutants" / f"{name}.toml")
+            mutant = mutants.find(ROOT / mutants.FOLDER, name)
             began = time.perf_counter()
-            result = shrink(mutant, MUTANTS[name], Path(folder))
+            try:
+                result = shrink(mutant, MUTANTS[name], Path(folder))
+            except CannotShrink as reason:
+                table.add_row(name, mutant.part, MUTANTS[name], "", "", "", str(reason))
+                continue
             if result is None:
-                table.add_row(name, mutant.part, "not caught, or not shrunk")
+                table.add_row(name, mutant.part, MUTANTS[name], "", "", "", "not caught")
                 continue
             wall = f"{time.perf_counter() - began:.0f} s"
             after.append(result.after)
@@ -101,8 +103,8 @@ def main() -> None:
             if not console.is_terminal:
                 console.print(f"{name}: {result.of}, {result.runs} runs, {result.seconds:.1f} s", soft_wrap=True)
             table.add_row(
-                name, result.part, result.test, result.seed, str(result.before), str(result.after), what, result.runs,
-                f"{result.seconds:.1f}", wall,
+                name, result.part, result.test, str(result.seed), str(result.before), str(result.after), what,
+                str(result.runs), f"{result.seconds:.1f}", wall,
             )  # fmt: skip
     console.print(table)
     if after:

@@ -1,4 +1,4 @@
-"""Which host's code is running now.
+"""Which host's code is running now, and what ends it.
 
 In the virtual world exactly one host runs at a time in a process: `current` is that one. Where the clock is real each
 host has threads of its own, which say whose they are (`enter`); what such a thread is wins over `current`, for the
@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from labrpc.codec import Registry
 
-__all__ = ["Environment", "current", "enter", "here", "require"]
+__all__ = ["Environment", "HostEnded", "current", "enter", "here", "require"]
+
+
+class HostEnded(BaseException):
+    """The host crashed or was stopped: nothing on it may go on."""
 
 
 class Environment(Protocol):

@@ -151,7 +151,7 @@ class DiskPersister(LatestContents):
                 raise UsageError(f"the DiskPersister of {self._directory} is closed; open the directory anew")
             if snapshot is not None:
                 self._snapshot_is_new = True
-            self._latest = Contents(raft_state, self._latest.snapshot if snapshot is None else snapshot)
+            self._hand_over(raft_state, snapshot)
             self._pending.append(save)
             self._work.notify()
         return save

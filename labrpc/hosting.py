@@ -11,11 +11,11 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from labrpc import frames
 from labrpc.api import Handler, handlers_of
 from labrpc.codec import CodecError, Registry, decode, encode
 from labrpc.errors import HarnessError, UsageError
 from labrpc.streams import Streams
-from labrpc.virtual import frames
 
 __all__ = ["HostBase", "HostEnd"]
 

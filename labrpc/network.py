@@ -16,16 +16,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from labrpc.climate import Climate
 from labrpc.errors import UsageError
-from labrpc.streams import Events, Streams
+from labrpc.streams import Events, Stream, Streams
 
-__all__ = ["Counts", "Fate", "Network", "is_clerk"]
+__all__ = ["Counts", "Fate", "Network", "host_title", "is_clerk"]
 
 MS = 1_000_000
 
-# The Go labs' labrpc has the same figures, so that its timing advice to students carries over.
-_UNRELIABLE_DELAY_NS = 26 * MS
-_KEPT_PER_THOUSAND = 900
+# The Go labs' labrpc has the same figures, so that its timing advice to students carries over; see `Climate`, too.
 _DEAD_NOTICE_NS = 100 * MS
 _LONG_DELAY_NS = 7_000 * MS
 _IN_TURN = 333
@@ -65,20 +64,24 @@ class _Link:
         "gap",
         "is_between_servers",
         "jitter",
+        "jitter_ns",
+        "late",
         "notice",
         "number",
         "reorder",
     )
 
-    def __init__(self, streams: Streams, source: str, target: str, counts: Counts) -> None:
+    def __init__(self, streams: Streams, source: str, target: str, counts: Counts, jitter_ns: int) -> None:
         name = f"{source}->{target}"
+        self.jitter_ns = jitter_ns
+        """A message takes up to so much longer than the fastest."""
         self.number = 0
         self.counts = counts
         """The target's."""
         self.is_between_servers = not (is_clerk(source) or is_clerk(target))
-        self.jitter, self.drop, self.delay, self.reorder, self.gap, self.duplicate, self.notice = (
+        self.jitter, self.late, self.drop, self.delay, self.reorder, self.gap, self.duplicate, self.notice = (
             streams.weather(f"{name}/{purpose}")
-            for purpose in ("jitter", "drop", "delay", "reorder", "reorder-delay", "duplicate", "notice")
+            for purpose in ("jitter", "late", "drop", "delay", "reorder", "reorder-delay", "duplicate", "notice")
         )
 
 
@@ -91,9 +94,10 @@ class Network:
     Args:
         streams: the run's streams; this uses `net/…` and `event/…` only.
         latency_ns: one-way latency of a quiet link on average; None draws it for the run, 0.2–2 ms.
+        climate: how it is on the whole.
     """
 
-    def __init__(self, streams: Streams, *, latency_ns: int | None = None) -> None:
+    def __init__(self, streams: Streams, *, latency_ns: int | None = None, climate: Climate | None = None) -> None:
         self._streams = streams.sub("net")
         self._events = Events(streams)
         if latency_ns is None:
@@ -102,6 +106,9 @@ class Network:
         if latency_ns < 0:
             raise UsageError(f"latency_ns {latency_ns} must be 0 or more")
         self.latency_ns = latency_ns
+        self.climate = climate or Climate()
+        self._is_slow = self._draw_slow()
+        self._kept_per_thousand = 1000 - self.climate.lost_per_thousand
         self._links: dict[tuple[str, str], _Link] = {}
         self._reliable = True
         self._long_reordering = False
@@ -124,7 +131,7 @@ class Network:
 
     @property
     def reliable(self) -> bool:
-        """False: each message is delayed 0–26 ms, and 10 % of requests and 10 % of replies are lost."""
+        """False: each message is delayed, and requests and replies are lost: 0–26 ms and 10 % each, by the standard."""
         return self._reliable
 
     @reliable.setter
@@ -295,7 +302,7 @@ class Network:
         """Decides on one message of `size` bytes, and counts it."""
         link = self._links.get((source, target))
         if link is None:
-            link = self._links[source, target] = _Link(self._streams, source, target, self.counts(target))
+            link = self._links[source, target] = self._new_link(source, target)
         number = link.number
         link.number = number + 1
         self.total.bytes += size
@@ -308,20 +315,24 @@ class Network:
             reason = self._closed(source, target)
             if reason:
                 return Fate(number, (), reason)
-        if not self._reliable and link.drop.at(number, 1000, _KEPT_PER_THOUSAND) >= _KEPT_PER_THOUSAND:
-            return Fate(number, (), "lost")  # a drawn 0 must be the benign choice: the highest tenth is lost
-        half = self.latency_ns // 2
-        delay = self.latency_ns - half // 2 + (link.jitter.at(number, half + 1) if half else 0)
+        climate, kept = self.climate, self._kept_per_thousand
+        if not self._reliable and link.drop.at(number, 1000, kept) >= kept:
+            return Fate(number, (), "lost")  # a drawn 0 must be the benign choice: the highest are lost
+        jitter_ns = link.jitter_ns
+        delay = self.latency_ns - self.latency_ns // 4 + (link.jitter.at(number, jitter_ns + 1) if jitter_ns else 0)
+        if climate.late_per_thousand:
+            delay += _upper(link.late, number, climate.late_per_thousand, climate.late_ns) or 0
         if not self._reliable:
-            delay += link.delay.at(number, _UNRELIABLE_DELAY_NS)
+            delay += link.delay.at(number, climate.delay_ns)
         if is_reply and self._long_reordering and link.reorder.at(number, 1000, _IN_TURN) >= _IN_TURN:
             delay += _REORDER_LEAST_NS + link.gap.at(number, _REORDER_MOST_NS - _REORDER_LEAST_NS)
-        if self._duplicates_per_thousand:
-            share = 1000 * self._duplicates_per_thousand
-            once = 1_000_000 - share
-            twice = link.duplicate.at(number, 1_000_000, once)
-            if twice >= once:
-                return Fate(number, (delay, delay + 1 + (twice - once) * _DUPLICATE_LATER_NS // share))
+        duplicated = self._duplicates_per_thousand
+        if link.is_between_servers and duplicated < climate.duplicated_per_thousand:
+            duplicated = climate.duplicated_per_thousand
+        if duplicated:
+            later = _upper(link.duplicate, number, duplicated, _DUPLICATE_LATER_NS)
+            if later is not None:
+                return Fate(number, (delay, delay + 1 + later))
         return Fate(number, (delay,))
 
     def notice(self, source: str, target: str, number: int, *, closed: bool) -> int:
@@ -332,12 +343,31 @@ class Network:
         """
         link = self._links[source, target]
         if not closed:
-            return self.latency_ns + link.delay.at(number, _UNRELIABLE_DELAY_NS)
+            return self.latency_ns + link.delay.at(number, self.climate.delay_ns)
         return self.latency_ns + link.notice.at(number, _LONG_DELAY_NS if self._long_delays else _DEAD_NOTICE_NS)
 
     def counts(self, host: int | str) -> Counts:
         """What was sent to `host` so far."""
         return self._counts.setdefault(_name(host), Counts())
+
+    def _new_link(self, source: str, target: str) -> _Link:
+        jitter_ns = self.latency_ns // 2 + self.climate.spread_ns
+        if self._is_slow(source, target):
+            jitter_ns += self.climate.slow_ns
+        return _Link(self._streams, source, target, self.counts(target), jitter_ns)
+
+    def _draw_slow(self) -> Callable[[str, str], bool]:
+        """Whether a link is one of the slow ones."""
+        host = self._streams.stream("slow-host").at(0, 3)
+        other = (host + 1 + self._streams.stream("slow-link").at(0, 2)) % 3
+        match self.climate.slow:
+            case "host":
+                return lambda source, target: str(host) in (source, target)
+            case "link":
+                return lambda source, target: (source, target) == (str(host), str(other))
+            case "way":
+                return lambda source, target: not (is_clerk(source) or is_clerk(target)) and int(source) < int(target)
+        return lambda source, target: False
 
     def _changed(self, kind: str, detail: str) -> None:
         self._faulty = bool(self._isolated or self._cut or self._group or self._deleted)
@@ -348,9 +378,22 @@ class Network:
             listener(kind, detail)
 
 
+def _upper(stream: Stream, number: int, per_thousand: int, most_ns: int) -> int | None:
+    """What befalls `per_thousand` of 1000 decisions, in [0, `most_ns`]; None: nothing does."""
+    share = 1000 * per_thousand
+    harmless = 1_000_000 - share
+    value = stream.at(number, 1_000_000, harmless)
+    return None if value < harmless else (value - harmless) * most_ns // share
+
+
 def is_clerk(host: str) -> bool:
     """Whether `host` is a client of the service, not a server."""
     return host.startswith("c")
+
+
+def host_title(name: str) -> str:
+    """`server 2` or `clerk 1`, for people."""
+    return f"clerk {name[1:]}" if is_clerk(name) else f"server {name}"
 
 
 def _name(host: int | str) -> str:

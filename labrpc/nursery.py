@@ -31,8 +31,8 @@ import msgspec
 
 import labrpc
 from labrpc.errors import HarnessError, UsageError
+from labrpc.frames import HostSettings
 from labrpc.framing import Splitter, frame, receive, send
-from labrpc.virtual.frames import HostSettings
 from labrpc.virtual.loader import CodeBundle, warm
 
 __all__ = ["Nursery", "describe_status", "innermost_site", "main"]

@@ -87,6 +87,10 @@ class LatestContents:
         """Bytes of `read_snapshot()`."""
         return len(self._latest.snapshot)
 
+    def _hand_over(self, raft_state: bytes, snapshot: bytes | None) -> None:
+        """A save: `snapshot` None keeps the one there is."""
+        self._latest = Contents(raft_state, self._latest.snapshot if snapshot is None else snapshot)
+
 
 class MemoryPersister(LatestContents):
     """A `Persister` in memory, with a disk's crash semantics: pending saves complete in order, or are lost in a crash.
@@ -124,8 +128,7 @@ class MemoryPersister(LatestContents):
     def begin(self, raft_state: bytes, snapshot: bytes | None) -> int:
         """Hands a save to the disk; returns its number, from 1."""
         check_save(raft_state, snapshot)
-        kept = self._latest.snapshot if snapshot is None else snapshot
-        self._latest = Contents(raft_state, kept)
+        self._hand_over(raft_state, snapshot)
         self._count += 1
         self._pending.append((self._count, self._latest, MemorySave()))
         return self._count

@@ -5,7 +5,8 @@
     record  magic 4 | kind 1 | zeros 3 | sequence 8 | payload length 8 | payload CRC 4 | head CRC 4 | payload
     payload snapshot number 8, length 8, CRC 4 | raft state              (integers little-endian; CRC is CRC-32)
 
-Each state record holds all there is to know, so the last good one is the state. The writer keeps two rules, and all
+In the log of a `DiskPersister` each state record holds all there is to know, so the last good one is the state; where
+each adds to the ones before, `recover_all` gives them all. The writer keeps two rules, and all
 that recovery concludes follows from them:
 
 1. No byte of a record is written before the one ahead of it is durable.
@@ -31,6 +32,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -47,6 +49,7 @@ __all__ = [
     "corruption",
     "header",
     "recover",
+    "recover_all",
     "state_record",
 ]
 
@@ -136,23 +139,45 @@ def recover(log: bytes, name: str = "log") -> Recovered:
         UsageError: it is of another version of this format.
         DiskCorruption: something in it that was durable is damaged.
     """
+    return deque(_replay(log, name), maxlen=1)[0]
+
+
+def recover_all(log: bytes, name: str = "log") -> list[Recovered]:
+    """As `recover`, for a log whose records each add to the ones before: what every good record holds, in order.
+
+    Raises:
+        UsageError, DiskCorruption: as `recover`.
+    """
+    return list(_replay(log, name))
+
+
+def _replay(log: bytes, name: str) -> Iterator[Recovered]:
+    """The good records, in order, at least one; what is dropped behind them is in the last."""
     stamp = _stamp(log, name)
-    last: _Head | None = None
-    begin, end = 0, HEADER_SIZE
-    while (head := _state_at(log, stamp, end)) and (last is None or head.sequence == last.sequence + 1):
-        last, begin, end = head, end, end + _HEAD_SIZE + head.length
+    begin, last = HEADER_SIZE, _state_at(log, stamp, HEADER_SIZE)
     if last is None:  # a log gets its name once its first record is durable
-        raise corruption(name, end, "the first record is bad")
+        raise corruption(name, HEADER_SIZE, "the first record is bad")
+    while True:
+        end = begin + _HEAD_SIZE + last.length
+        following = _state_at(log, stamp, end)
+        if following is None or following.sequence != last.sequence + 1:
+            break
+        yield _recovered(log, begin, end, last, 0)
+        begin, last = end, following
     for offset, later in _heads(log, stamp, end):
         own = later.kind == _CONFIRMATION and later.sequence == last.sequence
         cut_short = later.kind == _STATE and later.sequence == last.sequence + 1
         if offset > end or not (own or cut_short):
             raise corruption(name, end, f"a bad record, and one at byte {offset} that proves it was durable")
-    payload = begin + _HEAD_SIZE
     confirmed = _head_at(log, stamp, end)
     good = end + (_HEAD_SIZE if confirmed and confirmed.kind == _CONFIRMATION else 0)
+    yield _recovered(log, begin, end, last, len(log) - good)
+
+
+def _recovered(log: bytes, begin: int, end: int, head: _Head, dropped: int) -> Recovered:
+    payload = begin + _HEAD_SIZE
     ref = SnapshotRef(*_REF.unpack_from(log, payload))
-    return Recovered(last.sequence, ref, log[payload + _REF.size : end], len(log) - good)
+    return Recovered(head.sequence, ref, log[payload + _REF.size : end], dropped)
 
 
 def corruption(name: str, offset: int, what: str) -> DiskCorruption:

@@ -103,6 +103,8 @@ class ProductionRaft(Raft):
         TimeoutNowArgs: "Raft.timeout_now",
         SuccessorVoteArgs: "Raft.successor_vote",
     }
+    election_timeout: tuple[float, float] = ELECTION_TIMEOUT
+    """As the constant, for extensions with other clocks than the lab's: it bounds leases and refusals to vote."""
 
     def __init__(
         self,
@@ -167,7 +169,7 @@ class ProductionRaft(Raft):
 
     def _hears_a_leader_locked(self) -> bool:
         """Whether this server leads, or has heard from a leader within the shortest election timeout."""
-        return self.role is Role.LEADER or time.monotonic() < self.leader_heard_at + ELECTION_TIMEOUT[0]
+        return self.role is Role.LEADER or time.monotonic() < self.leader_heard_at + self.election_timeout[0]
 
     # -------------------------------------------------------------- pre-vote (§9.6), check-quorum (§6.2)
 
@@ -175,7 +177,7 @@ class ProductionRaft(Raft):
         if self.role is Role.LEADER:
             self.transfer_target = None  # it has had its time
             heard = max(self._quorum_heard_at_locked(), self.led_since)
-            if self.options.check_quorum and time.monotonic() > heard + ELECTION_TIMEOUT[1]:
+            if self.options.check_quorum and time.monotonic() > heard + self.election_timeout[1]:
                 self._become_follower_locked(self.current_term)
             self._reset_election_timer_locked()
         elif self.options.pre_vote and len(self.peers) > 1:
@@ -291,7 +293,7 @@ class ProductionRaft(Raft):
             The index; None if this server does not lead, holds no lease, or has not yet handed over what is committed.
         """
         with self.mu:
-            lease = ELECTION_TIMEOUT[0] * (1 - self.options.max_clock_drift)
+            lease = self.election_timeout[0] * (1 - self.options.max_clock_drift)
             may_hold = self.options.leases and not self.has_abdicated
             holds = may_hold and time.monotonic() < self._quorum_heard_at_locked() + lease
             if not (holds and self._may_read_locked() and self.last_applied >= self.commit_index):

@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from labrpc.codec import CodecError, Record, decode_record, encode
+from labrpc.coordinator import Coordinator
 from labrpc.errors import InvariantViolation
 from labrpc.journal import Applied, Booted, Stopped
-from labrpc.virtual.coordinator import Coordinator
 
 __all__ = ["AppliedLogs"]
 

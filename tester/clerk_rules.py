@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from labrpc.codec import EnumRecord, Record
+from labrpc.coordinator import Coordinator
 from labrpc.errors import InvariantViolation
 from labrpc.journal import Delivered, Dropped, Sent
 from labrpc.network import is_clerk
-from labrpc.virtual.coordinator import Coordinator
 from tester.payloads import message_body
 from tester.porcupine import KvInput, KvOutput
 

@@ -15,7 +15,10 @@ from rich.console import Console
 from rich.text import Text
 
 from labrpc.errors import HarnessError, UsageError
+from labrpc.virtual.disturbance import SCHEDULES
 from tester import check_history, export, failures, logs, replay_command, shrink_command, timeline_command
+from tester.grade import command as grade_command
+from tester.run import Options
 
 __all__ = ["main"]
 
@@ -26,6 +29,23 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+# What more than one command takes.
+Test = Annotated[str, typer.Argument(help="A graded test, or any as pytest has it.", show_default=False)]
+Solution = Annotated[
+    Path | None, typer.Option(help="The folder with the raft/ and kvraft/ to test.", show_default="this repository")
+]
+KeptRun = Annotated[
+    str | None,
+    typer.Argument(
+        help="A kept failure's name or folder, or a journal (pytest --journal).", show_default="the latest failure"
+    ),
+]
+Root = Annotated[Path, typer.Option(help="The folder that pytest ran in.")]
+Start = Annotated[
+    float | None, typer.Option("--from", help="Seconds of the run's clock to begin at.", show_default=False)
+]
+End = Annotated[float | None, typer.Option("--to", help="Seconds of the run's clock to end at.", show_default=False)]
 
 
 @app.callback()
@@ -77,13 +97,11 @@ def check_history_command(
 
 @app.command("shrink", epilog="Exit codes: 0 shrunk, 1 it fails but could not be shrunk, 2 a mistake of yours, 3 ours.")
 def shrink(
-    test: Annotated[str, typer.Argument(help="A graded test, or any as pytest has it.", show_default=False)],
+    test: Test,
     seed: Annotated[str, typer.Option(help="The seed that fails.", show_default=False)],
-    solution: Annotated[
-        Path | None, typer.Option(help="The folder with the raft/ and kvraft/ to test.", show_default="this repository")
-    ] = None,
+    solution: Solution = None,
     budget: Annotated[str, typer.Option(help="What it may take: 60s, 2m, or 200runs.")] = "60s",
-    stalls: Annotated[str, typer.Option(help="off: never preempt a thread.")] = "on",
+    schedule: Annotated[str, typer.Option(help="That of the run that fails.")] = Options.schedule,
 ) -> None:
     """Find the few faults and decisions that a failing run needs.
 
@@ -93,7 +111,7 @@ def shrink(
     For example: tester shrink test_many_elections --seed 2
     """
     code = shrink_command.shrink(
-        Console(highlight=False), test=test, seed=seed, solution=solution, budget=budget, options=["--stalls", stalls]
+        Console(highlight=False), test=test, seed=seed, solution=solution, budget=budget, schedule=schedule
     )
     raise typer.Exit(code)
 
@@ -101,7 +119,7 @@ def shrink(
 @app.command("replay", epilog="Exit codes: 0 it passed, or was stopped as you asked, or (--server) did the same again; "
              "1 it failed, or did something else; 2 a mistake of yours; 3 ours.")  # fmt: skip
 def replay(
-    test: Annotated[str, typer.Argument(help="A graded test, or any as pytest has it.", show_default=False)],
+    test: Test,
     seed: Annotated[str | None, typer.Option(help="The run's seed.", show_default="that of --shrunk")] = None,
     until: Annotated[
         str | None,
@@ -120,11 +138,11 @@ def replay(
         int | None, typer.Option(min=0, help="Replay this server by itself, in a moment.", show_default=False)
     ] = None,
     record: Annotated[bool, typer.Option("--record", help="With --server: record what it is given anew.")] = False,
-    solution: Annotated[
-        Path | None, typer.Option(help="The folder with the raft/ and kvraft/ to test.", show_default="this repository")
-    ] = None,
+    solution: Solution = None,
     servers: Annotated[str, typer.Option(help="threads or processes: the same run.")] = "threads",
-    stalls: Annotated[str, typer.Option(help="off: never preempt a thread.")] = "on",
+    schedule: Annotated[
+        str | None, typer.Option(help=f"{', '.join(SCHEDULES)}.", show_default="mix, or that of --shrunk")
+    ] = None,
     shrunk: Annotated[Path | None, typer.Option(help="Replay this shrunk run.", show_default=False)] = None,
 ) -> None:
     """Have a run again, with everything on.
@@ -152,7 +170,7 @@ def replay(
         record=record,
         solution=solution,
         servers=servers,
-        stalls=stalls,
+        schedule=schedule,
         shrunk=shrunk,
     )
     raise typer.Exit(code)
@@ -160,7 +178,7 @@ def replay(
 
 @app.command("failures")
 def failures_command(
-    root: Annotated[Path, typer.Option(help="The folder that pytest ran in.")] = Path(),
+    root: Root = Path(),
 ) -> None:
     """List the failing runs that pytest has kept, the latest first, with their timelines."""
     raise typer.Exit(list_failures(Console(highlight=False), root))
@@ -168,21 +186,12 @@ def failures_command(
 
 @app.command("timeline", epilog="Exit codes: 0 shown, 2 a mistake of yours, 3 ours.")
 def timeline(
-    run: Annotated[
-        str | None,
-        typer.Argument(
-            help="A kept failure's name or folder, or a journal (pytest --journal).", show_default="the latest failure"
-        ),
-    ] = None,
+    run: KeptRun = None,
     full: Annotated[
         bool, typer.Option("--full", help="Everything: also heartbeats, replies, saves, and every message lost.")
     ] = False,
-    start: Annotated[
-        float | None, typer.Option("--from", help="Seconds of the run's clock to begin at.", show_default=False)
-    ] = None,
-    end: Annotated[
-        float | None, typer.Option("--to", help="Seconds of the run's clock to end at.", show_default=False)
-    ] = None,
+    start: Start = None,
+    end: End = None,
     server: Annotated[
         list[str] | None,
         typer.Option(help="Only what this server (or clerk: c0) did or was sent; more than once.", show_default=False),
@@ -190,7 +199,7 @@ def timeline(
     html: Annotated[
         Path | None, typer.Option(help="Write the page of the whole run into this file instead.", show_default=False)
     ] = None,
-    root: Annotated[Path, typer.Option(help="The folder that pytest ran in.")] = Path(),
+    root: Root = Path(),
 ) -> None:
     """Show what happened in a run: a lane a server with its role and term, time downwards.
 
@@ -215,19 +224,14 @@ def timeline(
 
 @app.command("export", epilog="Exit codes: 0 written, 2 a mistake of yours, 3 ours.")
 def export_command(
-    run: Annotated[
-        str | None,
-        typer.Argument(
-            help="A kept failure's name or folder, or a journal (pytest --journal).", show_default="the latest failure"
-        ),
-    ] = None,
+    run: KeptRun = None,
     file_format: Annotated[
         str, typer.Option("--format", help="jsonl: every event; perfetto: a trace for ui.perfetto.dev.")
     ] = "jsonl",
     out: Annotated[
         str | None, typer.Option(help="The file to write; - is stdout.", show_default="beside the journal")
     ] = None,
-    root: Annotated[Path, typer.Option(help="The folder that pytest ran in.")] = Path(),
+    root: Root = Path(),
 ) -> None:
     """Write a run's journal for other programs.
 
@@ -249,12 +253,7 @@ def export_command(
 
 @app.command("logs", epilog="Exit codes: 0 shown, 2 a mistake of yours, 3 ours.")
 def logs_command(
-    run: Annotated[
-        str | None,
-        typer.Argument(
-            help="A kept failure's name or folder, or a journal (pytest --journal).", show_default="the latest failure"
-        ),
-    ] = None,
+    run: KeptRun = None,
     server: Annotated[
         list[str] | None, typer.Option(help="Only this server (or clerk: c0); more than once.", show_default=False)
     ] = None,
@@ -265,15 +264,11 @@ def logs_command(
     grep: Annotated[
         str | None, typer.Option(metavar="REGEX", help="Only lines whose text matches.", show_default=False)
     ] = None,
-    start: Annotated[
-        float | None, typer.Option("--from", help="Seconds of the run's clock to begin at.", show_default=False)
-    ] = None,
-    end: Annotated[
-        float | None, typer.Option("--to", help="Seconds of the run's clock to end at.", show_default=False)
-    ] = None,
+    start: Start = None,
+    end: End = None,
     columns: Annotated[bool, typer.Option("--columns", help="A column a server, from 80 columns up.")] = False,
     topics: Annotated[bool, typer.Option("--topics", help="Only list the topics, with their counts.")] = False,
-    root: Annotated[Path, typer.Option(help="The folder that pytest ran in.")] = Path(),
+    root: Root = Path(),
 ) -> None:
     """Show what servers printed, logged and annotated in a run, in time order.
 
@@ -297,6 +292,12 @@ def logs_command(
     raise typer.Exit(code)
 
 
+grade_command.register_check(app)
+# Not in what students are given. Asked of the folder, for an import may find another installation's.
+if Path(__file__).with_name("instructor_cli.py").exists():
+    importlib.import_module("tester.instructor_cli").register(app)
+
+
 def list_failures(console: Console, root: Path) -> int:
     """Prints a table; 0, or 1 if there are failures."""
     found = failures.kept(root)
@@ -311,11 +312,6 @@ def list_failures(console: Console, root: Path) -> int:
         console.print(Text(f"    look    {each.folder / 'timeline.html'}"), soft_wrap=True)
         console.print(Text(f"    replay  {each.failure.replay}"), soft_wrap=True)
     return 1
-
-
-# Not in what students are given. Asked of the folder, for an import may find another installation's.
-if Path(__file__).with_name("instructor_cli.py").exists():
-    importlib.import_module("tester.instructor_cli").register(app)
 
 
 def main() -> None:

@@ -15,11 +15,11 @@ from types import TracebackType
 from typing import Any
 
 from labrpc.errors import UsageError
+from labrpc.event_loop import HarnessTask
 from labrpc.journal import Journal
 from labrpc.network import Network
+from labrpc.shutdown import Shutdown
 from labrpc.streams import Events, Stream
-from labrpc.virtual.records import HarnessTask
-from labrpc.virtual.shutdown import Shutdown
 from tester.run import Run
 
 __all__ = ["Cluster", "Server", "Task"]
@@ -97,9 +97,13 @@ class Cluster:
         self.program = program
         self._config = config or {}
         streams = run.streams()
-        self.network = Network(streams, latency_ns=None if latency is None else round(latency * 1e9))
+        disturbance = run.disturbance(streams)
+        latency_ns = None if latency is None else round(latency * 1e9)
+        self.network = Network(streams, latency_ns=latency_ns, climate=disturbance.climate)
         self.machines = run.machines(streams.ledger)
-        self.coordinator = run.coordinator(streams, self.machines, network=self.network, time_limit=time_limit)
+        self.coordinator = run.coordinator(
+            streams, self.machines, disturbance=disturbance, network=self.network, time_limit=time_limit
+        )
         if run.plan.carries_on:
             self.coordinator.tolerated = []
         run.clusters.append(self)

@@ -6,6 +6,7 @@
         report.txt        what pytest printed
         timeline.html     the run as a page
         run.journal       its events, for `labrpc.journal.Journal.read`
+        disk/             on the real clock, if a disk lost what it had reported durable: its files
         history.jsonl     what clients asked and were told, for `tester check-history`; history.html draws it
 
 A run with several clusters keeps the last one, which failed. Of all failures the latest `MOST_KEPT` stay.
@@ -65,8 +66,18 @@ class Kept:
     failure: Failure
 
 
-def keep(root: Path, failure: Failure, cluster: Cluster, report: str, facts: Mapping[str, str]) -> Path:
+def keep(
+    root: Path,
+    failure: Failure,
+    cluster: Cluster,
+    report: str,
+    facts: Mapping[str, str],
+    disk: Mapping[str, bytes] | None = None,
+) -> Path:
     """Writes the folder of `failure`, over an earlier one of the same test and seed; where that is.
+
+    Args:
+        disk: file name -> content, of a disk that is to blame.
 
     Raises:
         OSError: it cannot be written.
@@ -75,6 +86,9 @@ def keep(root: Path, failure: Failure, cluster: Cluster, report: str, facts: Map
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "report.txt").write_text(report, encoding="utf-8")
+    for name, content in (disk or {}).items():
+        (folder / "disk").mkdir(exist_ok=True)
+        (folder / "disk" / name).write_bytes(content)
     title = f"{failure.test}, seed {failure.seed}"
     keep_run(folder, cluster, title=title, verdict=failure.verdict, focus=failure.focus, facts=facts)
     (folder / "failure.json").write_bytes(msgspec.json.format(msgspec.json.encode(failure)) + b"\n")

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from labrpc.errors import HarnessError, UsageError
 from tester.cluster import Cluster
 from tester.find_test import find_test
 from tester.raft_cluster import RaftCluster
-from tester.run import Run, reference_root
+from tester.run import Options, Run, reference_root
 from tester.service_cluster import KVCluster, ReplicatedKVCluster, RSMCluster
 
 __all__ = ["CLUSTERS", "GradedTest", "graded_test", "graded_tests"]
@@ -42,10 +44,12 @@ class GradedTest:
     Attributes:
         name: of its function.
         file: of that, seen from the project's root.
+        points: what it is worth.
     """
 
     name: str
     file: str
+    points: int
     _function: Callable[..., None]
     _arguments: tuple[str, ...]
 
@@ -56,6 +60,25 @@ class GradedTest:
         except Exception as error:
             return error
         return None
+
+    def runs_in(self, options: Options) -> bool:
+        """Whether it does not skip the world of `options`. Nothing is run: it is called up to its first cluster."""
+
+        def build(*_: Any, **__: Any) -> None:
+            raise _ClusterWanted
+
+        run = Run(0, options)
+        try:
+            self._function(**{name: run if name == "lab_run" else build for name in self._arguments})
+        except pytest.skip.Exception:
+            return False
+        except _ClusterWanted:
+            pass
+        return True
+
+
+class _ClusterWanted(Exception):
+    pass
 
 
 @functools.cache
@@ -68,7 +91,11 @@ def graded_test(name: str) -> GradedTest:
     path = Path(find_test(name).partition("::")[0]).resolve()
     function = getattr(_module(path), name)
     file = path.relative_to(reference_root().resolve()).as_posix()
-    return GradedTest(name, file, function, tuple(inspect.signature(function).parameters))
+    return GradedTest(name, file, _points(function), function, tuple(inspect.signature(function).parameters))
+
+
+def _points(function: Any) -> int:
+    return next((mark.args[0] for mark in getattr(function, "pytestmark", ()) if mark.name == "points"), 0)
 
 
 def _argument(name: str, run: Run) -> Any:

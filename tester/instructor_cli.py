@@ -8,10 +8,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from labrpc.virtual.disturbance import SCHEDULES
 from tester import demo
 from tester.gallery import command as gallery_command
+from tester.grade import command as grade_command
+from tester.grade import gradescope_command
 from tester.matrix import command as matrix_command
 from tester.release import command as release_command
+from tester.run import Options
 
 __all__ = ["register"]
 
@@ -20,6 +24,8 @@ commands = typer.Typer()
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to `app`, in a panel of their own."""
+    grade_command.register_grade(commands)
+    gradescope_command.register(commands)
     for command in commands.registered_commands:
         command.rich_help_panel = "The instructor's commands"
     app.add_typer(commands)
@@ -112,6 +118,10 @@ def mutants_command(
     folder: Annotated[
         Path | None, typer.Option(help="Take the mistakes in this folder.", show_default="tests/mutants")
     ] = None,
+    schedule: Annotated[str, typer.Option(help=f"{', '.join(SCHEDULES)}.")] = Options.schedule,
+    schedules: Annotated[
+        bool, typer.Option("--schedules", help="Run all under the other schedules, too, and compare them.")
+    ] = False,
 ) -> None:
     """Show which graded tests catch which planted mistakes: the kill matrix.
 
@@ -139,6 +149,8 @@ def mutants_command(
         json_file=as_json,
         page_file=out,
         folder=folder,
+        schedule=schedule,
+        schedules=schedules,
     )
     raise typer.Exit(code)
 

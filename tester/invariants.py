@@ -11,15 +11,16 @@ from __future__ import annotations
 from typing import Any
 
 from labrpc.codec import Record
+from labrpc.coordinator import Coordinator
 from labrpc.errors import InvariantViolation
 from labrpc.journal import Delivered, Dropped, Sent
-from labrpc.virtual.coordinator import Coordinator
 from tester.payloads import message_body
 from tester.probe import DurabilityProbe
 
 __all__ = ["RaftInvariants"]
 
-_JUDGED = {"Raft.request_vote", "Raft.append_entries", "Raft.install_snapshot"}
+_VOTE = "Raft.request_vote"
+_JUDGED = {_VOTE, "Raft.append_entries", "Raft.install_snapshot"}
 _VOTE_FIELDS = {"term", "candidate_id", "last_log_index", "last_log_term"}
 
 
@@ -37,11 +38,13 @@ class RaftInvariants:
         self._probe = probe
         self._servers = servers
         self._votes: dict[tuple[str, int], int] = {}
-        """(server, term) -> the candidate it voted for."""
+        """(server, term) -> the candidate it sent its vote to."""
+        self._stood: dict[tuple[str, int], int] = {}
+        """(server, term) -> the last incarnation in which it asked for votes: it had voted for itself, saved or not."""
         self._leaders: dict[int, str] = {}
         """term -> the server that led it."""
         self._terms: dict[str, tuple[int, int, int]] = {}
-        """server -> (incarnation, highest term it sent, highest term that earlier incarnations sent)."""
+        """server -> (incarnation, highest term it was bound by, highest term that earlier incarnations were)."""
         self._vote_requests: dict[int, Record] = {}
         """Vote requests not yet answered, by message number."""
         self._candidacies: dict[str, Record] = {}
@@ -80,8 +83,9 @@ class RaftInvariants:
 
     def _on_message(self, event: Sent, body: Record) -> None:
         term = body.term
-        self._check_term(event.source, event.incarnation, term)
         method = event.method
+        # To ask for votes binds nobody: a candidate may do so while its new term is on its way to the disk.
+        self._check_term(event.source, event.incarnation, term, binds=bool(event.reply_to) or method != _VOTE)
         if event.reply_to:
             request = self._vote_requests.pop(event.reply_to, None)
             if request is not None and "vote_granted" not in body.fields:
@@ -89,39 +93,53 @@ class RaftInvariants:
             if request is not None and body.fields.get("vote_granted") is True:
                 self._votes_granted.setdefault((event.target, request.term), set()).add(event.source)
                 self._votes_sent[event.message] = (event.target, request.term, event.source)
-                self._check_vote(event.source, request.term, request.candidate_id)
+                self._check_vote(event.source, event.incarnation, request.term, request.candidate_id)
                 self._check_vote_saved(event.source, request)
-        elif method == "Raft.request_vote":
+        elif method == _VOTE:
             understood = body.fields.keys() >= _VOTE_FIELDS and type(body.candidate_id) is int
             if not understood or "pre_vote" in body.fields:
                 self._knows_all_votes = False
             if understood and not body.fields.get("pre_vote"):
                 self._vote_requests[event.message] = body
                 # A candidate votes for itself before it asks others (§5.2).
-                self._check_vote(event.source, term, int(event.source))
+                self._check_candidacy(event.source, event.incarnation, term)
                 self._candidacies[event.source] = body
         elif method in ("Raft.append_entries", "Raft.install_snapshot"):
             self._check_leader(event.source, term)
 
-    def _check_term(self, server: str, incarnation: int, term: int) -> None:
+    def _check_term(self, server: str, incarnation: int, term: int, *, binds: bool) -> None:
         known, highest, floor = self._terms.get(server, (incarnation, 0, 0))
         if incarnation > known:
             known, floor, highest = incarnation, max(floor, highest), 0
         if incarnation == known:
-            self._terms[server] = (known, max(highest, term), floor)
+            self._terms[server] = (known, max(highest, term) if binds else highest, floor)
             if term < floor:
                 self._violation(
                     f"server {server} came back from its crash in term {term}, but had sent term {floor} before it "
-                    "(Fig. 2: current_term is on stable storage before any message carries it)"
+                    "(Fig. 2: current_term is on stable storage before a server answers or leads in it)"
                 )
 
-    def _check_vote(self, server: str, term: int, candidate: int) -> None:
+    def _check_candidacy(self, server: str, incarnation: int, term: int) -> None:
+        self._stood[server, term] = incarnation
+        earlier = self._votes.get((server, term), int(server))
+        if earlier != int(server):
+            self._two_votes(server, term, earlier, int(server))
+
+    def _check_vote(self, server: str, incarnation: int, term: int, candidate: int) -> None:
         earlier = self._votes.setdefault((server, term), candidate)
         if earlier != candidate:
-            self._violation(
-                f"server {server} voted for {earlier} and for {candidate} in term {term} "
-                "(§5.2: at most one vote per term)"
-            )
+            self._two_votes(server, term, earlier, candidate)
+        # Its vote for itself may have been lost in a crash. That does no harm if it did not count: if it did not lead.
+        stood = self._stood.get((server, term))
+        if candidate != int(server) and (
+            stood == incarnation or (stood is not None and self._leaders.get(term) == server)
+        ):
+            self._two_votes(server, term, int(server), candidate)
+
+    def _two_votes(self, server: str, term: int, first: int, second: int) -> None:
+        self._violation(
+            f"server {server} voted for {first} and for {second} in term {term} (§5.2: at most one vote per term)"
+        )
 
     def _check_vote_saved(self, server: str, request: Record) -> None:
         rival = self._probe.rival_that_wins(int(server), request.candidate_id, request)

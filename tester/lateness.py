@@ -13,8 +13,8 @@ from tester.run import Run
 
 __all__ = ["fair_verdict"]
 
-TOLERATED_NS = 500_000_000
-"""How late the harness may be: half of what the graded tests call an election timeout."""
+TOLERATED_NS = 250_000_000
+"""How late the harness may be: less than a clerk waits for an answer before it asks again."""
 
 
 def fair_verdict(run: Run, error: Exception) -> Exception:

@@ -13,7 +13,7 @@ import re
 
 from tester.report import verdict
 
-__all__ = ["Likeness", "likeness"]
+__all__ = ["Likeness", "likeness", "pattern"]
 
 Likeness = tuple[str, str]
 """(type of the exception, its verdict with numbers taken out)."""
@@ -31,6 +31,11 @@ _TOKEN = re.compile(
 
 def likeness(error: BaseException) -> Likeness:
     """What `error` has in common with every failure that counts as the same."""
+    return type(error).__name__, pattern(verdict(error))
+
+
+def pattern(text: str) -> str:
+    """A verdict with its numbers taken out: equal for alike failures, as far as the text tells."""
     names: dict[str, str] = {}
 
     def abstract(match: re.Match[str]) -> str:
@@ -42,7 +47,6 @@ def likeness(error: BaseException) -> Likeness:
             return match["who"] + names.setdefault(match["number"], chr(ord("A") + len(names)))
         return "'…'" if match["text"] else "#"
 
-    text = verdict(error)
     if text.startswith(_NOT_LINEARIZABLE):  # why not is told in as many words as there are histories
         text = _NOT_LINEARIZABLE
-    return type(error).__name__, _TOKEN.sub(abstract, text)
+    return _TOKEN.sub(abstract, text)

@@ -17,9 +17,9 @@ from operator import is_
 from typing import Any
 
 from labrpc.codec import Record
+from labrpc.coordinator import Coordinator
 from labrpc.errors import InvariantViolation
 from labrpc.journal import Applied, Delivered, Dropped, Sent
-from labrpc.virtual.coordinator import Coordinator
 from tester.payloads import message_body
 from tester.probe import DurabilityProbe
 

@@ -13,9 +13,10 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from labrpc.virtual import frames
-from labrpc.virtual.coordinator import host_title
+from labrpc import frames
+from labrpc.network import host_title
 from labrpc.virtual.inbox import Born, Difference, Ended, Inbox, Lived, Stepped, size_of
+from labrpc.virtual.steps import Step
 from tester.payloads import value_of
 from tester.timeline.page_words import words
 
@@ -138,10 +139,10 @@ def both_in_words(host: str, difference: Difference) -> tuple[str, str]:
     return _in_words(host, difference.was, whole=True), _in_words(host, difference.now, whole=True)
 
 
-def _in_words(host: str, deed: frames.Effect | frames.Step | None, *, whole: bool) -> str:
+def _in_words(host: str, deed: frames.Effect | Step | None, *, whole: bool) -> str:
     if deed is None:
         return "nothing"
-    if isinstance(deed, frames.Step):
+    if isinstance(deed, Step):
         wake = "when something comes" if deed.wake is None else f"at {deed.wake / 1e9:.9f} s"
         return f"its clock is at {deed.clock / 1e9:.9f} s after this step, and it goes on {wake}"
     text = _Teller(host).deed(0, deed)[1]

@@ -17,7 +17,7 @@ from pathlib import Path
 from labrpc.errors import UsageError
 from tester.parts import PARTS
 
-__all__ = ["FOLDER", "Mutant", "load", "load_all"]
+__all__ = ["FOLDER", "Mutant", "find", "load", "load_all"]
 
 FOLDER = Path("tests") / "mutants"
 """Of the project's own, in a checkout."""
@@ -84,6 +84,19 @@ def load(path: Path) -> Mutant:
     if data["part"] not in PARTS:
         raise UsageError(f"mutant {path} names part {data['part']}, which is not one of {', '.join(PARTS)}")
     return Mutant(name=path.stem, **data)
+
+
+def find(folder: Path, name: str) -> Mutant:
+    """The mutant of that name in `folder`.
+
+    Raises:
+        UsageError: there is none, or it makes no sense.
+    """
+    path = folder / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(each.stem for each in sorted(folder.glob("*.toml")))
+        raise UsageError(f"no mutant {name}; there are {known}")
+    return load(path)
 
 
 def load_all(folder: Path) -> list[Mutant]:

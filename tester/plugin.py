@@ -30,7 +30,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from labrpc.errors import UsageError
+from labrpc.errors import HarnessStalled, UsageError
+from labrpc.real.disk import LostSave
+from labrpc.virtual.disturbance import SCHEDULES
 from tester import determinism, failures, interrupts, report
 from tester.history import save_history
 from tester.lateness import fair_verdict
@@ -94,7 +96,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="with --clock real: how long a thread keeps the interpreter while others want it (Python's own: 0.005)",
     )
     group.addoption("--solution", metavar="DIR", help="test the raft/ and kvraft/ in DIR instead of this repository's")
-    group.addoption("--stalls", metavar="on|off", default="on", help="off: never preempt a thread (default on)")
+    group.addoption(
+        "--schedule",
+        metavar="|".join(SCHEDULES),
+        help="how threads are preempted, and how rough disks and network are: "
+        "mix (default): of the next three one, by the seed; uniform: stalls, evenly drawn; "
+        "swarm: kinds of trouble on and off; pct: by random priorities; none: no thread is preempted",
+    )
     group.addoption(
         "--check-determinism",
         action="store_true",
@@ -134,7 +142,7 @@ def pytest_configure(config: pytest.Config) -> None:
             clock=option.clock,
             servers=option.servers,
             solution=None if option.solution is None else Path(option.solution),
-            stalls=_switch("--stalls", option.stalls),
+            schedule=option.schedule or (Options.schedule if replayed is None else replayed.schedule),
             switch_interval=_seconds("--gil-switch-interval", option.gil_switch_interval),
         )
         if options.is_real:
@@ -154,6 +162,11 @@ def _check_shrunk(option: Any, replayed: ShrunkRun) -> None:
         option.seed = str(replayed.seed)
     if parse_seed(str(option.seed)) != replayed.seed:
         raise UsageError(f"--shrunk {option.shrunk} is of seed {replayed.seed}, not {option.seed}; leave --seed out")
+    if option.schedule not in (None, replayed.schedule):
+        raise UsageError(
+            f"--shrunk {option.shrunk} is of a run under --schedule {replayed.schedule}, not {option.schedule}; "
+            "leave --schedule out"
+        )
     if str(option.runs) != "1":
         raise UsageError(f"--shrunk is one run: it does not go with --runs {option.runs}")
 
@@ -174,20 +187,15 @@ def _seconds(name: str, value: str | None) -> float | None:
         raise UsageError(f"{name} {value} is not a number of seconds") from None
 
 
-def _switch(name: str, value: str) -> bool:
-    if value not in ("on", "off"):
-        raise UsageError(f"{name} {value} is neither on nor off")
-    return value == "on"
-
-
 def pytest_report_header(config: pytest.Config) -> str:
     options = config.stash[_options_key]
     runs = int(config.option.runs)
     solution = f"; code under test: {options.solution}" if options.solution else ""
+    schedule = "" if options.schedule == Options.schedule else f"; schedule {options.schedule}"
     times = "one run" if runs == 1 else f"{runs} runs"
     return (
         f"raftlab: --seed {config.stash[_seed_key]}; {times} of each graded test; {options.clock} clock, "
-        f"servers as {options.servers}{solution}"
+        f"servers as {options.servers}{schedule}{solution}"
     )
 
 
@@ -298,7 +306,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     if run is not None and run.clusters:
         if run.options.is_real:
             run.close()  # its servers would run on; and what does not end is a warning
-            failed = None if failed is None else fair_verdict(run, failed)
+            failed = None if failed is None else _fair_verdict(item, run, failed)
         _keep_journals(item, run)
         if item.config.option.check_determinism:
             _check_determinism(item, run)
@@ -323,6 +331,18 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
             del item.stash[_run_key]
             for cluster in run.clusters:
                 cluster.journal.close()
+
+
+def _fair_verdict(item: pytest.Item, run: Run, error: Exception) -> Exception | None:
+    """The verdict on a run on the real clock. What is the machine's fault is none: then the test has one more try."""
+    verdict = fair_verdict(run, error)
+    if not isinstance(verdict, HarnessStalled):
+        return verdict
+    warnings.warn(LabWarning(f"{verdict}; so the test was run once more"), stacklevel=1)
+    run.restart(run.plan)
+    again = _attempt(item)
+    run.close()
+    return None if again is None else fair_verdict(run, again)
 
 
 def _attempt(item: pytest.Item) -> Exception | None:
@@ -350,7 +370,8 @@ def _shrink(item: pytest.Item, run: Run, failed: Exception) -> Exception:
     facts = {"of": counts, "before": len(shrunk.before), "after": len(shrunk.after), "runs": shrunk.runs}
     for name, value in {**facts, "seconds": f"{shrunk.seconds:.1f}"}.items():
         item.user_properties.append((f"shrunk_{name}", str(value)))
-    ShrunkRun(_test_name(item), run.seed, shrunk.decisions, len(shrunk.before)).save(_shrunk_file(item, run))
+    kept = ShrunkRun(_test_name(item), run.seed, shrunk.decisions, len(shrunk.before), run.options.schedule)
+    kept.save(_shrunk_file(item, run))
     return shrunk.error
 
 
@@ -415,8 +436,8 @@ def _arguments(item: pytest.Item, run: Run, folder: Path) -> list[str]:
         arguments += ["--servers", options.servers]
     if options.solution is not None:
         arguments += ["--solution", os.path.relpath(options.solution, folder)]
-    if not options.stalls:
-        arguments += ["--stalls", "off"]
+    if options.schedule != Options.schedule:
+        arguments += ["--schedule", options.schedule]
     shrunk = _shrunk_file(item, run) if _shrunk_key in item.stash else item.config.option.shrunk
     if shrunk is not None:
         arguments += ["--shrunk", os.path.relpath(shrunk, folder)]
@@ -484,7 +505,8 @@ def _keep_failure(item: pytest.Item, run: Run, error: BaseException, replay: str
     )
     facts = {"seed": report.seed_text(run), report.time_title(run): f"{cluster.now:.6f} s", "replay": replay}
     try:
-        folder = failures.keep(item.config.rootpath, failure, cluster, text, facts)
+        disk = error.files if isinstance(error, LostSave) else None
+        folder = failures.keep(item.config.rootpath, failure, cluster, text, facts, disk)
     except Exception as reason:  # whatever it is, it must not take the verdict's place
         return f"\n(the run could not be kept: {type(reason).__name__}: {reason})\n"
     return f"\nto look at: {os.path.relpath(folder / 'timeline.html', item.config.invocation_params.dir)}\n"

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from labrpc import frames
 from labrpc.codec import Record, encode
-from labrpc.virtual import frames
-from labrpc.virtual.coordinator import QUANTUM_NS, Coordinator
-from labrpc.virtual.records import MachineFactory
+from labrpc.coordinator import Coordinator
+from labrpc.virtual.steps import QUANTUM_NS, StepMachines
 from tester.payloads import message_body
 
 __all__ = ["DurabilityProbe"]
@@ -40,7 +40,7 @@ class DurabilityProbe:
         servers: the cluster's size.
     """
 
-    def __init__(self, machines: MachineFactory, coordinator: Coordinator, servers: int) -> None:
+    def __init__(self, machines: StepMachines, coordinator: Coordinator, servers: int) -> None:
         self._machines = machines
         self._coordinator = coordinator
         self._servers = servers
@@ -73,7 +73,10 @@ class DurabilityProbe:
         return others[0]
 
     def forgets_entries(self, server: int, args: Record) -> bool:
-        """Whether `server`, had it crashed now, would lack entries of the append `args` that it has acknowledged."""
+        """Whether `server`, had it crashed now, would lack entries of the append `args` that it has acknowledged.
+
+        One that has gone on to a newer term, saved with the entries, rejects the question for that term alone.
+        """
         if not self._has_anything_been_saved():
             return False
         if self._coordinator.disk(str(server)).durable.snapshot:
@@ -81,7 +84,8 @@ class DurabilityProbe:
         fields = {**args.fields, "prev_log_index": args.prev_log_index + len(args.entries), "entries": []}
         fields.update(prev_log_term=args.entries[-1].term, leader_commit=0)
         reply = self._ask(server, "Raft.append_entries", [encode(Record(args.type_name, fields))])[-1]
-        return isinstance(reply, Record) and reply.fields.get("success") is False
+        rejected = isinstance(reply, Record) and reply.fields.get("success") is False
+        return rejected and reply.fields.get("term") == args.term
 
     def _has_anything_been_saved(self) -> bool:
         """Whether any server has handed raft state to its disk, durable yet or not."""
@@ -92,7 +96,7 @@ class DurabilityProbe:
         """The replies of a server booted from `server`'s durable bytes to one request after the other."""
         name = str(server)
         settings = self._coordinator.settings(name, 0)
-        settings.mean_gap_steps = 0
+        settings.mean_gap_steps = settings.stretch_steps = settings.longest_sync_save_ns = 0
         durable = self._coordinator.disk(name).durable
         config = encode({"me": server, "servers": self._servers})
         ends = [str(peer) for peer in range(self._servers)]

@@ -140,16 +140,16 @@ class RaftCluster(Cluster):
         """How many servers have applied `index`."""
         return self.applied.servers_that_applied(index)
 
-    def one(self, command: Any, servers: int, *, retry: bool = True) -> int:
+    def one(self, command: Any, servers: int, *, retry: bool = True, patience: float = 10) -> int:
         """Gets `command` agreed on: finds a leader, starts it there, waits until `servers` have applied it; its index.
 
-        It takes up to 10 s in all, and 2 s a submission; without `retry` the first submission must do.
+        It takes up to `patience` s in all, and 2 s a submission; without `retry` the first submission must do.
 
         Raises:
             AssertionError: that was not enough.
         """
         data = encode(command)
-        deadline = self.now + 10
+        deadline = self.now + patience
         candidate = 0
         first_term = 0
         while self.now < deadline:
@@ -165,8 +165,8 @@ class RaftCluster(Cluster):
             if index is None:
                 self.sleep(0.05)
                 continue
-            patience = self.now + 2
-            while self.now < patience:
+            submission_ends = self.now + 2
+            while self.now < submission_ends:
                 if self.applied_by(index) >= servers and encode(self.applied.command(index)) == data:
                     return index
                 self.sleep(0.02)
@@ -174,7 +174,7 @@ class RaftCluster(Cluster):
                 break
         raise AssertionError(
             f"{command if len(str(command)) < 40 else 'the command'} was not applied by {servers} servers "
-            f"within {'10 s' if retry else '2 s of its first submission'}{self._unrest(first_term)}"
+            f"within {f'{patience:g} s' if retry else '2 s of its first submission'}{self._unrest(first_term)}"
         )
 
     def wait(self, index: int, servers: int, term: int | None = None) -> Any:

@@ -24,6 +24,7 @@ from rich.text import Text
 
 from labrpc.errors import HarnessError, UsageError
 from labrpc.virtual.debugger import Break, DebuggedMachines, check_line
+from labrpc.virtual.disturbance import check_schedule
 from labrpc.virtual.inbox import Inbox, Lived, replay_alone, this_python
 from tester.breaks import parse_break, parse_time
 from tester.find_test import find_test
@@ -51,7 +52,7 @@ def replay(
     record: bool = False,
     solution: Path | None = None,
     servers: str = "threads",
-    stalls: str = "on",
+    schedule: str | None = None,
     shrunk: Path | None = None,
 ) -> int:
     """Runs it; the exit code to leave with.
@@ -72,13 +73,16 @@ def replay(
         raise UsageError("which run? name its seed with --seed N, or a shrunk run with --shrunk FILE")
     if servers not in SERVERS:
         raise UsageError(f"--servers {servers} is not one of {', '.join(SERVERS)}")
-    if stalls not in ("on", "off"):
-        raise UsageError(f"--stalls {stalls} is neither on nor off")
+    if schedule is not None:
+        check_schedule(schedule)
     if breaks and servers != "threads":
         raise UsageError("--break needs the server in this process: leave --servers processes out, the run is the same")
     if record and server is None:
         raise UsageError("--record is about one server: name it with --server")
+    kept = None if shrunk is None else ShrunkRun.load(shrunk)
     number = parse_seed(seed) if seed is not None else ShrunkRun.load(shrunk or Path()).seed
+    if schedule is None:
+        schedule = Options.schedule if kept is None else kept.schedule
     test = find_test(test)
     name = test.rpartition("::")[2]
     request = _Request(
@@ -90,7 +94,7 @@ def replay(
         breaks=[parse_break(text, server="" if server is None else str(server)) for text in breaks],
         solution=solution,
         servers=servers,
-        stalls=stalls == "on",
+        schedule=schedule,
         shrunk=shrunk,
     )
     for each in request.breaks:
@@ -104,10 +108,14 @@ def replay(
     return _replay_server(console, request, str(server), anew=record)
 
 
-def _world_of(*, solution: Path | None, stalls: bool, shrunk: Path | None) -> str:
+def _world_of(*, solution: Path | None, schedule: str, shrunk: Path | None) -> str:
     """What beside test and seed makes a run another run, in words: for a recorded inbox."""
     code = "the repository's code" if solution is None else f"the code in {solution.resolve()}"
-    parts = [code, "" if stalls else "no stalls", f"shrunk as in {shrunk.resolve()}" if shrunk else ""]
+    parts = [
+        code,
+        "" if schedule == Options.schedule else f"schedule {schedule}",
+        f"shrunk as in {shrunk.resolve()}" if shrunk else "",
+    ]
     return ", ".join(part for part in parts if part)
 
 
@@ -125,23 +133,22 @@ class _Request:
         breaks: list[Break],
         solution: Path | None,
         servers: str,
-        stalls: bool,
+        schedule: str,
         shrunk: Path | None,
     ) -> None:
         self.test, self.name, self.seed, self.folder = test, name, seed, folder
         self.until_ns, self.breaks = until_ns, breaks
         self._servers = servers
         self._shrunk = shrunk
-        self._stalls = stalls
-        self.options = Options(solution=solution)
-        self.world = _world_of(solution=solution, stalls=stalls, shrunk=shrunk)
+        self.options = Options(solution=solution, schedule=schedule)
+        self.world = _world_of(solution=solution, schedule=schedule, shrunk=shrunk)
 
     def run(self, console: Console, arguments: Sequence[str]) -> int:
         """Has the whole run, under pytest: 0 it passed, 1 it failed."""
         colour = "yes" if console.is_terminal and not console.no_color else "no"
         command = [
             sys.executable, "-m", "pytest", self.test, "--seed", str(self.seed), "--servers", self._servers,
-            "--stalls", "on" if self._stalls else "off", "--replay-folder", str(self.folder), f"--color={colour}",
+            "--schedule", self.options.schedule, "--replay-folder", str(self.folder), f"--color={colour}",
             "-p", "tester.replay_plugin", "-p", "no:cacheprovider", "-p", "no:xdist",
             "-qq", "--capture=no", "--no-header", "--no-summary", "--timeout=0", "-o", "console_output_style=classic",
             *arguments,

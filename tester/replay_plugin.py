@@ -26,7 +26,7 @@ from labrpc.ledger import Ledger
 from labrpc.network import is_clerk
 from labrpc.virtual.debugger import Break, DebuggedMachines
 from labrpc.virtual.inbox import InboxHead, RecordingMachines, this_python
-from labrpc.virtual.records import MachineFactory
+from labrpc.virtual.steps import StepMachines
 from tester import failures, report
 from tester.breaks import parse_break
 from tester.cluster import Cluster
@@ -102,10 +102,10 @@ class _ReplayedRun(Run):
         self.recorder: RecordingMachines | None = None
         wishes.run = self
 
-    def machines(self, ledger: Ledger | None = None) -> MachineFactory:
+    def machines(self, ledger: Ledger | None = None) -> StepMachines:
         if self._is_aside:
             return super().machines(ledger)
-        factory: MachineFactory
+        factory: StepMachines
         if self._wishes.breaks:
             factory = self.debugged = DebuggedMachines(self.options.bundle(), self._wishes.breaks, self._leave, ledger)
         else:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labrpc.coordinator import Coordinator
 from labrpc.errors import UsageError
 from labrpc.ledger import Decision, Ledger
 from labrpc.network import Network
@@ -25,12 +26,12 @@ from labrpc.real.coordinator import RealCoordinator
 from labrpc.real.machines import RealMachines, ThreadMachines
 from labrpc.real.processes import RealProcessMachines
 from labrpc.streams import Overrides, Streams
-from labrpc.virtual.coordinator import Coordinator
-from labrpc.virtual.disturbance import Disturbance
+from labrpc.virtual.coordinator import VirtualCoordinator
+from labrpc.virtual.disturbance import Disturbance, check_schedule
 from labrpc.virtual.loader import CodeBundle
 from labrpc.virtual.machines import InProcessMachines
 from labrpc.virtual.processes import STEP_WALL_LIMIT_S, ProcessMachines
-from labrpc.virtual.records import MachineFactory
+from labrpc.virtual.steps import StepMachines
 
 if TYPE_CHECKING:
     from tester.cluster import Cluster
@@ -73,7 +74,7 @@ class Options:
     Attributes:
         clock, servers: the two switches; see `CLOCKS` and `SERVERS`.
         solution: the folder with the code under test; None is this repository's own.
-        stalls: False switches preemption off.
+        schedule: how threads are preempted, and how rough disks and network are: one of `SCHEDULES`.
         programs: more program modules by name, for tests of the harness itself.
         step_wall_limit_s: wall time a child process may take for one step.
         switch_interval: seconds a thread may keep the interpreter's lock while others wait for it; None: as it is.
@@ -82,7 +83,7 @@ class Options:
     clock: str = "virtual"
     servers: str = "threads"
     solution: Path | None = None
-    stalls: bool = True
+    schedule: str = "mix"
     programs: Mapping[str, Path] = field(default_factory=dict)
     step_wall_limit_s: float = STEP_WALL_LIMIT_S
     switch_interval: float | None = None
@@ -92,6 +93,11 @@ class Options:
             raise UsageError(f"--clock {self.clock} is not one of {', '.join(CLOCKS)}")
         if self.servers not in SERVERS:
             raise UsageError(f"--servers {self.servers} is not one of {', '.join(SERVERS)}")
+        check_schedule(self.schedule)
+        if self.is_real and self.schedule not in ("mix", "none"):
+            raise UsageError(
+                f"--schedule {self.schedule} needs --clock virtual: real threads are not the lab's to order"
+            )
         if self.switch_interval is not None:
             if self.clock != "real":
                 raise UsageError(
@@ -212,9 +218,10 @@ class Run:
         return root.sub(f"cluster-{len(self.clusters)}") if self.clusters else root
 
     def disturbance(self, streams: Streams) -> Disturbance:
-        return Disturbance(streams, stalls=self.options.stalls)
+        """How rough a cluster's run is. On the real clock its network has the standard climate."""
+        return Disturbance(streams, "none" if self.options.is_real else self.options.schedule)
 
-    def machines(self, ledger: Ledger | None = None) -> MachineFactory:
+    def machines(self, ledger: Ledger | None = None) -> StepMachines:
         """Where this run's virtual hosts are made; those in this process record into `ledger`.
 
         On the real clock these are the judge's throwaway ones.
@@ -230,7 +237,13 @@ class Run:
         return ProcessMachines(bundle, _nursery(), cpu=_own_cpu(), wall_limit_s=self.options.step_wall_limit_s)
 
     def coordinator(
-        self, streams: Streams, machines: MachineFactory, *, network: Network, time_limit: float
+        self,
+        streams: Streams,
+        machines: StepMachines,
+        *,
+        disturbance: Disturbance,
+        network: Network,
+        time_limit: float,
     ) -> Coordinator:
         """What drives a cluster of this run.
 
@@ -239,9 +252,8 @@ class Run:
             time_limit: seconds of its own clock that it may take.
         """
         limit_ns = round(min(time_limit, self.plan.longest_s) * 1e9)
-        disturbance = self.disturbance(streams)
         if not self.options.is_real:
-            return Coordinator(streams, machines, disturbance=disturbance, network=network, limit_ns=limit_ns)
+            return VirtualCoordinator(streams, machines, disturbance=disturbance, network=network, limit_ns=limit_ns)
         real = self.real_machines()
         return RealCoordinator(streams, real, disturbance=disturbance, network=network, limit_ns=limit_ns)
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from labrpc.errors import UsageError
+from labrpc.virtual.disturbance import check_schedule
 from tester.find_test import find_test
 from tester.run import parse_seed
 from tester.shrink import parse_budget
@@ -20,20 +21,21 @@ _NOT_FOUND = (4, 5)
 """Exit codes of pytest."""
 
 
-def shrink(console: Console, *, test: str, seed: str, solution: Path | None, budget: str, options: list[str]) -> int:
+def shrink(console: Console, *, test: str, seed: str, solution: Path | None, budget: str, schedule: str) -> int:
     """Runs it; the exit code to leave with: 0 if the run was shrunk, 1 if it fails but could not be.
 
     Args:
         test: a test as pytest has it, or the name alone of a graded one.
-        options: more options for pytest.
+        schedule: that of the run that fails.
 
     Raises:
         UsageError: there is no such test, or the seed passes.
     """
     number = parse_seed(seed)
     parse_budget(budget)
+    check_schedule(schedule)
     test = find_test(test)
-    command = [test, "--seed", str(number), "--shrink", "--shrink-budget", budget, "-q", *options]
+    command = [test, "--seed", str(number), "--shrink", "--shrink-budget", budget, "-q", "--schedule", schedule]
     if solution is not None:
         command += ["--solution", str(solution)]
     name = test.rpartition("::")[2].partition("[")[0]

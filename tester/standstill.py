@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
-from labrpc.network import is_clerk
-from labrpc.virtual.coordinator import host_title
+from labrpc.network import host_title, is_clerk
 from tester.cluster import Cluster
 from tester.timeline import terminal
 from tester.timeline.reading import read

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from labrpc.journal import Sent
 from labrpc.ledger import Decision
-from labrpc.virtual.coordinator import host_title
+from labrpc.network import host_title
+from labrpc.virtual.scheduler import GIVE_WAY_NS
 from tester.payloads import message_body
 
 __all__ = ["COMMANDS", "Origin", "Sentence", "origin_of", "tell", "tell_how_many"]
@@ -30,8 +31,8 @@ _STREAM = re.compile(r"(?:cluster-(?P<cluster>\d+)/)?(?P<family>event|net|host|c
 class Origin(NamedTuple):
     """Where a decision comes from.
 
-    `family` is event, net, host or crash; `kind` is disconnect, crash, start, …, jitter, drop, …, stall, save, survive;
-    `place` is a link such as `0->1`, a host, or "" for the whole run.
+    `family` is event, net, host or crash; `kind` is disconnect, crash, start, …, jitter, drop, …, stall, turn, save,
+    sync save, survive; `place` is a link such as `0->1`, a host, or "" for the whole run.
     """
 
     cluster: int
@@ -54,7 +55,8 @@ def origin_of(stream: str) -> Origin:
         return Origin(0, "", stream, "")
     cluster, family, parts = int(match["cluster"] or 0), match["family"], match["rest"].split("/")
     if family == "host":
-        return Origin(cluster, family, {"disk": "save"}.get(parts[2], parts[2]), parts[0])
+        kind = {"latency": "save", "sync": "sync save"}[parts[3]] if parts[2] == "disk" else parts[2]
+        return Origin(cluster, family, kind, parts[0])
     if family == "crash":
         return Origin(cluster, family, "survive", parts[0])
     return Origin(cluster, family, parts[-1], parts[0] if len(parts) > 1 else "")
@@ -106,6 +108,8 @@ def _about_message(kind: str, value: int, name: str, message: Sent) -> str:
     match kind:
         case "jitter" | "delay":
             return f"{name}, takes {_span(value)} longer"
+        case "late":
+            return f"{name}, is late"
         case "drop":
             return f"{name}, is lost"
         case "reorder":
@@ -125,7 +129,14 @@ def _about_run(origin: Origin, decision: Decision) -> str:
         case "stall":
             thread, _, site = detail.rpartition(" at ")
             place = f" at {site}" if site else ""
+            if value == GIVE_WAY_NS:
+                return f'{host}\'s thread "{thread}" gives way to one of higher priority{place}'
             return f'{host}\'s thread "{thread}" is stalled for {_span(value)}{place}'
+        case "turn":
+            first, *others = (f'"{name}"' for name in detail.split("\n"))
+            return f"{host}'s thread {first} goes ahead of {', '.join(others)}"
+        case "sync save":
+            return f"a synchronous save of {host} takes {_span(value)}"
         case "save":
             return f"an asynchronous save of {host} takes {_span(value)}"
         case "survive":

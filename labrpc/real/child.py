@@ -16,14 +16,14 @@ import threading
 
 import msgspec
 
+from labrpc import frames
+from labrpc.context import HostEnded
 from labrpc.errors import HarnessError, UsageError
 from labrpc.framing import Splitter, frame
 from labrpc.persister import MemoryPersister, Persister
 from labrpc.real.disk import MirroredDisk, advice
 from labrpc.real.host import RealHost
-from labrpc.virtual import frames
 from labrpc.virtual.loader import CodeBundle
-from labrpc.virtual.scheduler import HostEnded
 
 __all__ = ["serve"]
 

@@ -1,10 +1,9 @@
-"""Real time: the same coordinator, single-threaded on the test's thread, with a clock that nobody winds.
+"""Real time: a single-threaded coordinator on the test's thread, with a clock that nobody winds.
 
     wait for the next due event or an effect in the mailbox -> handle it -> ...
           hosts' threads --effects--> mailbox          items --post--> hosts' threads
 
-What a test may do, the network's policy, the journal and the judge are those of the virtual worlds. What differs: time
-passes by itself, a host is handed what comes for it and runs on, and an effect happens when it arrives here.
+Time passes by itself, a host is handed what comes for it and runs on, and an effect happens when it arrives here.
 """
 
 from __future__ import annotations
@@ -12,18 +11,16 @@ from __future__ import annotations
 import gc
 import heapq
 import queue
-import sys
 import time
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
+from labrpc import frames
+from labrpc.coordinator import Coordinator
 from labrpc.errors import HarnessError, RunLimitExceeded, UsageError
-from labrpc.journal import Reported
 from labrpc.persister import MemoryPersister
 from labrpc.real.machines import Arrival, RealMachine, RealMachines
+from labrpc.records import Node
 from labrpc.streams import Streams
-from labrpc.virtual import frames
-from labrpc.virtual.coordinator import Coordinator, host_title
-from labrpc.virtual.records import Node
 
 __all__ = ["RealCoordinator", "Stall"]
 
@@ -40,7 +37,7 @@ class Stall(NamedTuple):
 
 
 class RealCoordinator(Coordinator):
-    """One run on the real clock; see `labrpc.virtual.coordinator.Coordinator`.
+    """One run on the real clock; see `Coordinator`.
 
     Args:
         streams: the run's random streams: what the network does to message n of a link, but not when that is sent.
@@ -48,24 +45,21 @@ class RealCoordinator(Coordinator):
         options: as of the `Coordinator`.
     """
 
+    _machines: RealMachines
+    _nodes: dict[str, Node[RealMachine]]
+    _ghosts: list[Node[RealMachine]]
+
     def __init__(self, streams: Streams, machines: RealMachines, **options: Any) -> None:
-        self._mailbox = machines.mailbox
-        self._real_machines = machines
         self._origin = time.monotonic_ns()
+        super().__init__(streams, machines, **options)
+        self._mailbox = machines.mailbox
         self.stall = Stall(0, 0)
         """The longest so far. Its fault is the machine's, or the test body's, never the code under test's."""
-        super().__init__(streams, cast(Any, machines), **options)
-
-    def _enter(self) -> None:
-        self._recursion_limit = sys.getrecursionlimit()
         gc.freeze()  # a collection stops every thread: it need not look at pytest's objects, too
 
     def _leave(self) -> None:
-        self.warnings += self._real_machines.warnings
+        self.warnings += self._machines.warnings
         gc.unfreeze()
-
-    def _collect_garbage(self) -> None:
-        """Python collects when it wants to."""
 
     # -------------------------------------------------------------- the loop
 
@@ -110,30 +104,33 @@ class RealCoordinator(Coordinator):
         if self.now - due > self.stall.length_ns:
             self.stall = Stall(self.now, self.now - due)
 
+    def interrupt(self, error: BaseException) -> bool:
+        reached = super().interrupt(error)
+        self._mailbox.put(None)
+        return reached
+
     # -------------------------------------------------------------- hosts
 
-    def _deliver(self, node: Node, item: frames.InboxItem) -> None:
+    def _deliver(self, node: Node[RealMachine], item: frames.InboxItem) -> None:
         if node.alive:
             if node.paused:
                 node.inbox.append(item)
             else:
                 self._hand(node, item)
 
-    def _hand(self, node: Node, item: frames.InboxItem) -> None:
-        cast(RealMachine, node.machine).post(item)
+    def _hand(self, node: Node[RealMachine], item: frames.InboxItem) -> None:
+        node.machine.post(item)
 
-    def _go_on(self, node: Node) -> None:
-        held, node.inbox = node.inbox, []
-        for item in held:
-            self._hand(node, item)
+    def _pause(self, node: Node[RealMachine], paused: bool) -> None:
+        if not paused:
+            held, node.inbox = node.inbox, []
+            for item in held:
+                self._hand(node, item)
+        node.machine.pause(paused)
 
-    def _set_paused(self, name: str, paused: bool) -> None:
-        super()._set_paused(name, paused)
-        cast(RealMachine, self._nodes[name].machine).pause(paused)
-
-    def _lose_pending_saves(self, node: Node) -> MemoryPersister:
+    def _surviving_disk(self, node: Node[RealMachine]) -> MemoryPersister:
         try:
-            return cast(RealMachine, node.machine).surviving_disk() or super()._lose_pending_saves(node)
+            return node.machine.surviving_disk() or super()._surviving_disk(node)
         except HarnessError as error:
             self.fail(error)
             raise
@@ -144,15 +141,7 @@ class RealCoordinator(Coordinator):
     def threads_of(self, name: str) -> str:
         raise UsageError("a run can be looked at while it stands still with --clock virtual only")
 
-    def _on_report(self, node: Node, effect: frames.Report) -> None:
-        if effect.kind in _NOT_ITS_FAULT and node.alive:
-            self.journal.append(Reported(self.now, node.name, effect.kind, effect.text, effect.site, effect.detail))
-            self._fail(HarnessError(f"{host_title(node.name)}: {effect.text}\n{effect.detail}".rstrip()))
-        super()._on_report(node, effect)
-
-    # -------------------------------------------------------------- the end
-
-    def interrupt(self, error: BaseException) -> bool:
-        reached = super().interrupt(error)
-        self._mailbox.put(None)
-        return reached
+    def _fault(self, report: frames.Report, text: str) -> Exception:
+        if report.kind in _NOT_ITS_FAULT:
+            return HarnessError(f"{text}\n{report.detail}".rstrip())
+        return super()._fault(report, text)

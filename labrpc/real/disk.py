@@ -10,17 +10,17 @@ leaves on the disk must be the state of a save that the judge knows of, at or af
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from labrpc import context
+from labrpc import context, frames
 from labrpc.disk_persister import DiskPersister
 from labrpc.disk_store import DiskStore
 from labrpc.errors import HarnessError, UsageError
 from labrpc.files import RealFiles
-from labrpc.persister import Contents, check_save
-from labrpc.virtual import frames
+from labrpc.persister import Contents, LatestContents, check_save
+from labrpc.threaded_save import ThreadedSave
 from labrpc.wal import DiskCorruption
 
 if TYPE_CHECKING:
@@ -29,8 +29,19 @@ if TYPE_CHECKING:
 __all__ = ["LostSave", "MirroredDisk", "MirroredSave", "advice", "recovered"]
 
 
+_MOST_KEPT = 64 << 20
+
+
 class LostSave(HarnessError):
-    """What a server had reported durable is not on its disk: `DiskPersister` or the file system is to blame."""
+    """What a server had reported durable is not on its disk: `DiskPersister` or the file system is to blame.
+
+    Attributes:
+        files: file name -> content, of what was on the disk; empty if that was more than 64 MiB.
+    """
+
+    def __init__(self, text: str, files: dict[str, bytes]) -> None:
+        super().__init__(text)
+        self.files = files
 
 
 def advice(error: Exception) -> str:
@@ -38,7 +49,7 @@ def advice(error: Exception) -> str:
     return f"{error}; set TMPDIR to a folder on a file system that has room and may be written to"
 
 
-class MirroredDisk:
+class MirroredDisk(LatestContents):
     """See `labrpc.Persister`. Once a save has failed no save ever returns: the server stands still, the run is over.
 
     Args:
@@ -51,6 +62,7 @@ class MirroredDisk:
         self._mu = threading.Lock()
         self._count = 0
         self._disk = DiskPersister(folder, on_failure=self._on_failure)
+        self._latest = Contents(self._disk.read_raft_state(), self._disk.read_snapshot())
 
     def save(self, raft_state: bytes, snapshot: bytes | None = None) -> None:
         self.save_async(raft_state, snapshot).result()
@@ -60,6 +72,7 @@ class MirroredDisk:
         with self._mu:  # the judge hears of saves in the order in which the disk gets them
             self._count += 1
             number, save = self._count, MirroredSave(self)
+            self._hand_over(raft_state, snapshot)
             self._host.emit(frames.Save(self._host.instant(), number, raft_state, snapshot))
             try:
                 self._disk.save_async(raft_state, snapshot).add_done_callback(lambda _: self._on_saved(number, save))
@@ -80,50 +93,18 @@ class MirroredDisk:
     def _on_failure(self, error: OSError) -> None:
         self._host.report("disk", f"its disk failed: {advice(error)}")
 
-    def read_raft_state(self) -> bytes:
-        return self._disk.read_raft_state()
 
-    def read_snapshot(self) -> bytes:
-        return self._disk.read_snapshot()
-
-    def raft_state_size(self) -> int:
-        return self._disk.raft_state_size()
-
-    def snapshot_size(self) -> int:
-        return self._disk.snapshot_size()
-
-
-class MirroredSave:
+class MirroredSave(ThreadedSave):
     """The `SaveFuture` of a `MirroredDisk`: it is done once the judge has been told."""
 
     def __init__(self, disk: MirroredDisk) -> None:
+        super().__init__()
         self._disk = disk
-        self._mu = threading.Lock()
-        self._done = threading.Event()
-        self._callbacks: list[Callable[[Any], object]] = []
 
-    def done(self) -> bool:
-        return self._done.is_set()
-
-    def result(self, timeout: float | None = None) -> None:
-        if not self._done.is_set() and self._disk.is_calling_back():
+    def _wait(self, timeout: float | None) -> bool:
+        if not self.done() and self._disk.is_calling_back():
             raise UsageError("a callback that waits for a pending save would wait for itself; add a callback to it")
-        if not self._done.wait(timeout):
-            raise TimeoutError(f"the save did not complete within {timeout} s")
-
-    def add_done_callback(self, callback: Callable[[Any], object]) -> None:
-        with self._mu:
-            if not self._done.is_set():
-                self._callbacks.append(callback)
-                return
-        callback(self)
-
-    def finish(self) -> None:
-        """The save is durable, and the judge knows."""
-        with self._mu:
-            self._done.set()
-        for callback in self._callbacks:
-            callback(self)
+        return super()._wait(timeout)
 
 
 def recovered(folder: Path, survivors: Sequence[Contents], title: str) -> Contents:
@@ -138,10 +119,11 @@ def recovered(folder: Path, survivors: Sequence[Contents], title: str) -> Conten
         HarnessError: of the file system.
     """
     try:
+        files = _read_all(folder)  # to open it cuts off what a kill has torn
         store = DiskStore(RealFiles(folder))
         store.close()
-    except DiskCorruption as error:
-        raise LostSave(f"{title} lost a save that it had reported durable: {error}") from None
+    except (DiskCorruption, UsageError) as error:  # UsageError: even what says that it is a disk of ours is damaged
+        raise LostSave(f"{title} lost a save that it had reported durable: {error}", files) from None
     except OSError as error:
         raise HarnessError(f"the disk of {title} cannot be opened: {advice(error)}") from None
     found = Contents(store.raft_state, store.snapshot)
@@ -149,6 +131,14 @@ def recovered(folder: Path, survivors: Sequence[Contents], title: str) -> Conten
         raise LostSave(
             f"{title} lost a save that it had reported durable: a restart finds {len(found.raft_state)} "
             f"bytes of raft state and {len(found.snapshot)} of snapshot in {folder}, and neither the last durable save "
-            f"nor any of the {len(survivors) - 1} handed over after it left these"
+            f"nor any of the {len(survivors) - 1} handed over after it left these",
+            files,
         )
     return found
+
+
+def _read_all(folder: Path) -> dict[str, bytes]:
+    files = [file for file in sorted(folder.iterdir()) if file.is_file()] if folder.is_dir() else []
+    if sum(file.stat().st_size for file in files) > _MOST_KEPT:
+        return {}
+    return {file.name: file.read_bytes() for file in files}

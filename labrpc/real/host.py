@@ -14,18 +14,18 @@ from collections.abc import Callable
 from sys import _getframe
 from typing import Any, NamedTuple
 
+from labrpc import frames
 from labrpc.codec import CodecError, Registry, decode, encode
+from labrpc.context import HostEnded
 from labrpc.errors import UsageError
 from labrpc.hosting import HostBase, HostEnd
+from labrpc.network import host_title
 from labrpc.persister import Persister
 from labrpc.real import diagnosis
 from labrpc.real.loader import RealLoader
 from labrpc.real.threads import Roster, Workers
 from labrpc.streams import Streams
-from labrpc.virtual import frames
-from labrpc.virtual.coordinator import host_title
 from labrpc.virtual.loader import CodeBundle
-from labrpc.virtual.scheduler import HostEnded
 
 __all__ = ["RealHost"]
 

@@ -6,13 +6,13 @@ import queue
 import sys
 from typing import NamedTuple, Protocol
 
+from labrpc import frames
+from labrpc.network import host_title
 from labrpc.persister import MemoryPersister
 from labrpc.real import diagnosis
 from labrpc.real.host import RealHost
 from labrpc.real.memory_disk import MemoryDisk
 from labrpc.real.reaper import Reaper
-from labrpc.virtual import frames
-from labrpc.virtual.coordinator import host_title
 from labrpc.virtual.loader import CodeBundle, warm
 
 __all__ = ["Arrival", "Mailbox", "RealMachine", "RealMachines", "ThreadMachine", "ThreadMachines"]

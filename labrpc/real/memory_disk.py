@@ -10,12 +10,12 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from labrpc import frames
+from labrpc.context import HostEnded
 from labrpc.persister import Contents, LatestContents, check_save
-from labrpc.virtual import frames
-from labrpc.virtual.scheduler import HostEnded
+from labrpc.threaded_save import ThreadedSave
 
 if TYPE_CHECKING:
     from labrpc.real.host import RealHost
@@ -55,7 +55,7 @@ class MemoryDisk(LatestContents):
         host = self._host
         with self._mu:
             self._count += 1
-            self._latest = Contents(raft_state, self._latest.snapshot if snapshot is None else snapshot)
+            self._hand_over(raft_state, snapshot)
             save = _Save(host)
             host.emit(frames.Save(host.instant(), self._count, raft_state, snapshot))
             latency = self._latency.draw(longest + 1) if longest else 0
@@ -95,39 +95,15 @@ class MemoryDisk(LatestContents):
         self._writes.put(None)
 
 
-class _Save:
-    """The `SaveFuture` of one save."""
+class _Save(ThreadedSave):
+    """One save: who waits for it when its host has ended goes no further."""
 
     def __init__(self, host: RealHost) -> None:
+        super().__init__()
         self._host = host
-        self._mu = threading.Lock()
-        self._done = threading.Event()
-        self._callbacks: list[Callable[[Any], object]] = []
 
-    def done(self) -> bool:
-        return self._done.is_set()
-
-    def result(self, timeout: float | None = None) -> None:
-        done = self._done.wait(timeout)
+    def _wait(self, timeout: float | None) -> bool:
+        is_done = super()._wait(timeout)
         if self._host.ended:
             raise HostEnded
-        if not done:
-            raise TimeoutError(f"the save did not complete within {timeout} s")
-
-    def add_done_callback(self, callback: Callable[[Any], object]) -> None:
-        with self._mu:
-            if not self._done.is_set():
-                self._callbacks.append(callback)
-                return
-        callback(self)
-
-    def finish(self) -> None:
-        """The save is durable: who waits for it goes on, and the callbacks run on this thread."""
-        self.let_go()
-        for callback in self._callbacks:
-            callback(self)
-
-    def let_go(self) -> None:
-        """Who waits for it goes on."""
-        with self._mu:
-            self._done.set()
+        return is_done

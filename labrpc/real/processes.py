@@ -32,15 +32,14 @@ from typing import NamedTuple
 
 import msgspec
 
+from labrpc import frames
 from labrpc.errors import HarnessError, UsageError
 from labrpc.framing import Splitter, frame
-from labrpc.network import is_clerk
+from labrpc.network import host_title, is_clerk
 from labrpc.nursery import Nursery, describe_status, innermost_site
 from labrpc.persister import Contents, MemoryPersister
 from labrpc.real.disk import advice, recovered
 from labrpc.real.machines import Arrival, Mailbox
-from labrpc.virtual import frames
-from labrpc.virtual.coordinator import host_title
 from labrpc.virtual.loader import CodeBundle
 
 __all__ = ["RealProcess", "RealProcessMachines"]

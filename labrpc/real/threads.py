@@ -18,7 +18,7 @@ from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from labrpc import context
-from labrpc.virtual.scheduler import HostEnded
+from labrpc.context import HostEnded
 
 if TYPE_CHECKING:
     from labrpc.real.host import RealHost

@@ -7,11 +7,12 @@ import socket
 
 import msgspec
 
+from labrpc.frames import HostSettings
 from labrpc.framing import receive, send
 from labrpc.virtual import recursion
-from labrpc.virtual.frames import HostSettings, Step, StepFrame
 from labrpc.virtual.host import Host
 from labrpc.virtual.loader import CodeBundle
+from labrpc.virtual.steps import Step, StepFrame
 
 __all__ = ["serve"]
 

@@ -1,10 +1,9 @@
-"""Virtual time: the event queue that drives hosts, network, disks and the test.
+"""Virtual time: the event queue that steps the hosts.
 
     pop the earliest event -> step that host -> its effects become events -> ...
 
-The coordinator owns time (integer nanoseconds), the network and the journal. The test's body runs as harness tasks:
-it sleeps and calls controls, and meanwhile the loop below runs. Events are ordered by (due, sequence), so the run is
-a function of the seed and the test alone, whether hosts live in this process or each in its own.
+Time (integer nanoseconds) is what the queue says. So the run is a function of the seed and the test alone, whether
+hosts live in this process or each in its own.
 """
 
 from __future__ import annotations
@@ -12,47 +11,17 @@ from __future__ import annotations
 import gc
 import heapq
 import sys
-import zlib
-from collections.abc import Callable
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
-from greenlet import GreenletExit, getcurrent, greenlet
-
-from labrpc.codec import decode_record, encode
-from labrpc.errors import CodeFault, HarnessError, InvariantViolation, RunLimitExceeded, UsageError
-from labrpc.journal import (
-    Annotated,
-    AnnotationEnded,
-    Applied,
-    Booted,
-    Controlled,
-    Delivered,
-    Dropped,
-    Faulted,
-    Journal,
-    Printed,
-    Reported,
-    Returned,
-    Saved,
-    Saving,
-    Sent,
-    Stopped,
-)
-from labrpc.network import Network, is_clerk
-from labrpc.persister import MemoryPersister
+from labrpc import frames
+from labrpc.coordinator import Coordinator
+from labrpc.errors import HarnessError, RunLimitExceeded
+from labrpc.records import Node
 from labrpc.streams import Streams
-from labrpc.virtual import frames, interpreter, recursion
-from labrpc.virtual.disturbance import Disturbance
-from labrpc.virtual.records import HarnessTask, MachineFactory, Node, PendingControl, Rpc
-from labrpc.virtual.shutdown import SHUTDOWN_NS, Shutdown
+from labrpc.virtual import interpreter, recursion
+from labrpc.virtual.steps import QUANTUM_NS, StepMachine, StepMachines
 
-__all__ = ["Coordinator"]
-
-QUANTUM_NS = 1_000_000
-"""The most CPU time one step of a host may use."""
-
-CONTROL_LIMIT_NS = 10_000_000_000
-"""How long a control call may take before the test fails."""
+__all__ = ["VirtualCoordinator"]
 
 GC_INTERVAL = 200_000
 """Garbage is collected after this many events and at no other time: collections are part of the run."""
@@ -60,394 +29,36 @@ GC_INTERVAL = 200_000
 GC_BOOTS = 64
 """And after this many starts of servers, each of which leaves a dead incarnation behind."""
 
-WARNINGS = frozenset({"rpc-under-lock", "foreign-release"})
-
 _LEVELS_TO_STEP = 1
-"""Calls between the loop and `Machine.step`."""
-
-_NOTES = (frames.Output, frames.Annotation, frames.AnnotationEnd, frames.Report)
+"""Calls between the loop and `StepMachine.step`."""
 
 
-class Coordinator:
-    """One run.
+class VirtualCoordinator(Coordinator):
+    """One run on virtual time; see `Coordinator`.
 
     Args:
         streams: the run's random streams.
         machines: where hosts are made.
-        disturbance: preemption and disk speed.
-        network: the network's policy; None makes one from `streams`.
-        limit_ns: how long the run may take on its own clock.
-        output_limit: bytes each incarnation may print and annotate.
+        options: as of the `Coordinator`.
     """
 
-    def __init__(
-        self,
-        streams: Streams,
-        machines: MachineFactory,
-        *,
-        disturbance: Disturbance | None = None,
-        network: Network | None = None,
-        limit_ns: int = 120_000_000_000,
-        output_limit: int = 1 << 20,
-    ) -> None:
-        self.now = 0
-        self.streams = streams
-        self.journal = Journal()
-        self.network = network or Network(streams)
-        self.disturbance = disturbance or Disturbance(streams)
-        self.warnings: list[str] = []
-        self._warned: set[str] = set()
-        self.events = 0
-        """Events processed so far."""
-        self.interruption: BaseException | None = None
-        self.tolerated: list[InvariantViolation] | None = None
-        """Broken invariants, if these are to be noted instead of ending the run."""
-        """Set by `interrupt`, from a signal handler; raised in the test as soon as the code under test is left."""
-        self.running: Node | None = None
-        self._machines = machines
-        self._limit_ns = limit_ns
-        self._output_limit = output_limit
-        self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
-        self._sequence = 0
-        self._due: list[Node] = []
-        """Hosts to step before the next event."""
-        self._recursion_limit = 0
-        self._tasks: dict[HarnessTask, None] = {}
-        """Spawned and not yet at their end."""
-        self._nodes: dict[str, Node] = {}
-        self._ghosts: list[Node] = []
-        self._incarnations: dict[str, int] = {}
-        self._boots = 0
-        self._crash_streams = streams.sub("crash")
-        if streams.ledger is not None:
-            streams.ledger.clock = lambda: self.now
-        self._message_count = 0
-        self._delivery_count = 0
-        self._control_count = 0
-        self._controls: dict[int, PendingControl] = {}
-        self._dumps: dict[int, Callable[[frames.Report], None]] = {}
-        self._clocks: dict[str, tuple[int, int]] = {}
-        self._closed = False
-        self._failure: BaseException | None = None
-        self._main = HarnessTask()
-        self._main.greenlet = getcurrent()
-        self._task = self._main
-        self._hub = greenlet(self._run_loop)
-        self._perform = {
-            frames.Call: self._on_call,
-            frames.Answer: self._on_answer,
-            frames.Save: self._on_save,
-            frames.Saved: self._on_saved,
-            frames.Apply: self._on_apply,
-            frames.Result: self._on_result,
-            frames.Output: self._on_output,
-            frames.Annotation: self._on_annotation,
-            frames.AnnotationEnd: self._on_annotation_end,
-            frames.Report: self._on_report,
-        }
-        self.network.listeners.append(lambda kind, detail: self.journal.append(Faulted(self.now, kind, detail)))
-        self.network.pause_listeners.append(self._set_paused)
-        self.network.clock_listeners.append(self._set_clock)
-        self._enter()
+    _machines: StepMachines
+    _nodes: dict[str, Node[StepMachine]]
+    _ghosts: list[Node[StepMachine]]
 
-    def _enter(self) -> None:
-        """The run begins."""
+    def __init__(self, streams: Streams, machines: StepMachines, **options: Any) -> None:
+        super().__init__(streams, machines, **options)
+        self.running: Node[StepMachine] | None = None
+        """The host that takes a step."""
+        self._due: list[Node[StepMachine]] = []
+        """Hosts to step before the next event."""
+        self._boots = 0
         interpreter.enter()
 
     def _leave(self) -> None:
-        """The run is over: nothing of it is left."""
         interpreter.leave()
 
-    # -------------------------------------------------------------- the test's body: harness tasks
-
-    def sleep_ns(self, ns: int) -> None:
-        """Lets `ns` of virtual time pass. Called from harness tasks."""
-        if ns < 0:
-            raise UsageError(f"cannot sleep {ns} ns")
-        task, wait = self._begin_wait()
-        self._push(self.now + ns, self._resume, task, wait)
-        self._wait()
-
-    def spawn(self, function: Callable[[], Any]) -> HarnessTask:
-        """Runs `function` as a harness task of its own, from now on. What it raises fails the test."""
-        self._check_usable()
-        task = HarnessTask()
-        task.greenlet = greenlet(lambda *_: self._run_task(task, function), parent=self._hub)
-        self._tasks[task] = None
-        self._push(self.now, self._resume, task, 0)
-        return task
-
-    def join(self, task: HarnessTask) -> Any:
-        """Waits for `task` to end; what its function returned."""
-        if task is self._task:
-            raise UsageError("a task cannot join itself")
-        while not task.done:
-            me, _ = self._begin_wait()
-            task.joiners.append(me)
-            self._wait()
-        return task.value
-
-    def _run_task(self, task: HarnessTask, function: Callable[[], Any]) -> None:
-        try:
-            task.value = function()
-        except GreenletExit:
-            return
-        except BaseException as error:
-            if self._closed:  # it could not bear being ended
-                return
-            self._fail(error)
-        task.done = True
-        self._tasks.pop(task, None)
-        for joiner in task.joiners:
-            self._push(self.now, self._resume, joiner, joiner.waiting)
-
-    def _begin_wait(self) -> tuple[HarnessTask, int]:
-        self._check_usable()
-        task = self._task
-        task.waiting += 1
-        return task, task.waiting
-
-    def _wait(self) -> Any:
-        return self._hub.switch()
-
-    def _resume(self, task: HarnessTask, wait: int, value: Any = None) -> None:
-        if task.waiting != wait or task.done:
-            return
-        self._task = task
-        task.greenlet.switch(value)
-        sys.setrecursionlimit(self._recursion_limit)  # the task may have run another cluster
-
-    def _check_usable(self) -> None:
-        if self._closed or self._failure is not None:
-            raise UsageError("the run is over: nothing more can happen in this cluster")
-        if getcurrent() is not self._task.greenlet:
-            raise UsageError("only the test's own tasks may wait on the cluster; use cluster.spawn for concurrency")
-
-    # -------------------------------------------------------------- hosts
-
-    def boot(self, name: str, program: str, ends: list[str], config: Any = None) -> None:
-        """Starts the next incarnation of host `name`, from what its disk holds.
-
-        Raises:
-            UsageError: it is running.
-        """
-        self._check_usable()
-        old = self._nodes.get(name)
-        if old is not None and old.alive and not old.detached:
-            raise UsageError(f"server {name} is running; crash or shut it down first")
-        incarnation = self._incarnations.get(name, 0) + 1
-        self._incarnations[name] = incarnation
-        self._boots += 1
-        if self._boots % GC_BOOTS == 0:
-            self._collect_garbage()
-        contents = old.disk.durable if old is not None else MemoryPersister().durable
-        node = Node(
-            name, incarnation, self._machines.create(self.settings(name, incarnation)), MemoryPersister(*contents)
-        )
-        node.clock = self.now
-        self._nodes[name] = node
-        self.network.add_server(name)
-        self.journal.append(Booted(self.now, name, incarnation, len(contents.raft_state), len(contents.snapshot)))
-        if name in self._clocks:
-            self._push(self.now, self._deliver, node, frames.SetClock(*self._clocks[name]))
-        boot = frames.Boot(program, ends, encode(config), contents.raft_state, contents.snapshot)
-        self._push(self.now, self._deliver, node, boot)
-
-    def settings(self, name: str, incarnation: int) -> frames.HostSettings:
-        """What makes that incarnation: its own streams, from which no other's can be computed."""
-        streams = self.streams.sub(f"host/{name}").sub(str(incarnation))
-        disturbance = self.disturbance
-        return frames.HostSettings(
-            name, incarnation, streams.key, streams.path, streams.overrides(), disturbance.mean_gap_steps,
-            disturbance.longest_stall_ns, disturbance.longest_async_save_ns, self._output_limit, streams.calm,
-        )  # fmt: skip
-
-    def is_up(self, name: str) -> bool:
-        """Whether host `name` runs and is not shut down."""
-        node = self._nodes.get(name)
-        return node is not None and node.alive and not node.detached
-
-    @property
-    def hosts(self) -> list[str]:
-        """All hosts that there have been: servers first, each kind by number."""
-        return sorted(self._nodes, key=lambda name: (is_clerk(name), int(name.removeprefix("c"))))
-
-    def threads_of(self, name: str) -> str:
-        """Of a run that has ended and is not closed: host `name`'s threads, a block each; "" if it is down.
-
-        See `labrpc.virtual.diagnosis.describe_threads`. What the host does meanwhile is no part of the run.
-        """
-        if self._failure is None or self._closed:
-            raise HarnessError("only a run that has ended may be asked for its threads: asking lets a host run on")
-        if not self.is_up(name):
-            return ""
-        machine = self._nodes[name].machine
-        cast(Any, machine).interrupted = True  # in this process none of its threads goes on
-        effects = machine.step(self.now, QUANTUM_NS, [frames.Dump()]).effects
-        return next(
-            effect.detail for effect in effects if isinstance(effect, frames.Report) and effect.kind == "threads"
-        )
-
-    def disk(self, name: str) -> MemoryPersister:
-        """The disk of host `name`."""
-        return self._nodes[name].disk
-
-    def crash(self, name: str, *, before_effect: int = 0) -> None:
-        """Host `name` is gone at this instant; effects it would have had later are not.
-
-        Args:
-            before_effect: with k > 0, not now: its k-th next effect does not happen, and it is gone then.
-        """
-        self._check_usable()
-        if before_effect < 0:
-            raise UsageError(f"before_effect {before_effect} must be 0 or more")
-        node = self._nodes.get(name)
-        if node is None or not node.alive or node.detached:
-            raise UsageError(f"server {name} is not running")
-        if before_effect:
-            node.crash_after = before_effect
-        else:
-            self._crash(node)
-
-    def shutdown(self, name: str) -> Shutdown:
-        """Cuts host `name` off, detaches its disk and calls its `kill` control; it runs on for `SHUTDOWN_NS`."""
-        self._check_usable()
-        if not self.is_up(name):
-            raise UsageError(f"server {name} is not running")
-        node = self._nodes[name]
-        if node.paused:
-            self.network.resume(name)  # else it could not even hear kill()
-        node.crash_after = 0
-        node.detached = True
-        node.disk = self._lose_pending_saves(node)
-        self.network.delete_server(name)
-        self.journal.append(Stopped(self.now, name, node.incarnation, "shutdown"))
-        self._abandon_requests(node)
-        self._abandon_controls(node)
-        self._ghosts.append(node)
-        self._push(self.now, self._deliver, node, frames.Control(0, "kill", encode(())))
-        due = self.now + SHUTDOWN_NS
-        handle = Shutdown(self, name, due)
-        self._push(due - 1, self._finish_shutdown, node, handle)
-        return handle
-
-    def _finish_shutdown(self, node: Node, handle: Shutdown) -> None:
-        def finish(report: frames.Report) -> None:
-            handle.finish(report.text.split("\n") if report.text else [], report.detail)
-            node.alive = False
-            node.machine.end()
-            self._ghosts.remove(node)
-
-        self._ask_for_threads(node, finish)
-
-    def _ask_for_threads(self, node: Node, then: Callable[[frames.Report], None]) -> None:
-        self._dumps[id(node)] = then
-        self._hand(node, frames.Dump())
-
-    def _hand(self, node: Node, item: frames.InboxItem) -> None:
-        """Gives `item` to a host now, whatever it does."""
-        node.inbox.append(item)
-        self._due.append(node)
-
-    def _crash(self, node: Node) -> None:
-        node.alive = False
-        node.crash_after = 0
-        node.machine.end()
-        node.disk = self._lose_pending_saves(node)
-        self.journal.append(Stopped(self.now, node.name, node.incarnation, "crash"))
-        self._abandon_requests(node)
-        self._abandon_controls(node)
-
-    def _lose_pending_saves(self, node: Node) -> MemoryPersister:
-        """The disk after a crash: a drawn prefix of the saves that were pending has made it."""
-        disk = node.disk
-        if disk.pending:
-            disk.crash(self._crash_streams.weather(f"{node.name}/survive").at(node.incarnation, disk.pending + 1))
-        return MemoryPersister(*disk.durable)
-
-    def _abandon_requests(self, node: Node) -> None:
-        for rpc in node.answering.values():
-            self._lose(rpc, closed=True)
-        node.answering.clear()
-
-    def _abandon_controls(self, node: Node) -> None:
-        for number, pending in list(self._controls.items()):
-            if pending.node is node:
-                del self._controls[number]
-                self._push(self.now, self._resume, pending.task, pending.wait, None)
-
-    def _set_paused(self, name: str, paused: bool) -> None:
-        node = self._nodes.get(name)
-        if node is None or not node.alive or node.detached:
-            raise UsageError(f"server {name} is not running")
-        node.paused = paused
-        if not paused:
-            self._go_on(node)
-
-    def _go_on(self, node: Node) -> None:
-        """A host is paused no longer."""
-        node.wake = None  # its wake-up came while it was paused, and was let pass
-        self._schedule_wake(node, self.now)
-
-    def _set_clock(self, name: str, offset_ns: int, drift_ppm: int) -> None:
-        self._clocks[name] = (offset_ns, drift_ppm)
-        node = self._nodes.get(name)
-        if node is not None and node.alive:
-            self._push(self.now, self._deliver, node, frames.SetClock(offset_ns, drift_ppm))
-
-    # -------------------------------------------------------------- control calls
-
-    def control(self, name: str, function: str, *args: Any, limit_ns: int = CONTROL_LIMIT_NS) -> Any:
-        """Calls control `function` of host `name` and waits for what it returns (messages come as Records).
-
-        Returns None when the host is down or goes down meanwhile.
-
-        Raises:
-            CodeFault: it did not answer within `limit_ns`; the text names the thread that blocks.
-        """
-        task, wait = self._begin_wait()
-        node = self._nodes.get(name)
-        if node is None or not node.alive or node.detached:
-            return None
-        self._control_count += 1
-        number = self._control_count
-        payload = encode(args)
-        self._controls[number] = PendingControl(task, wait, node, function, limit_ns)
-        self.journal.append(Controlled(self.now, name, number, function, payload))
-        self._push(self.now, self._deliver, node, frames.Control(number, function, payload))
-        self._push(self.now + limit_ns, self._control_overdue, number)
-        return self._wait()
-
-    def _control_overdue(self, number: int) -> None:
-        pending = self._controls.get(number)
-        if pending is None:
-            return
-
-        def fail(report: frames.Report) -> None:
-            text = (
-                f"{host_title(pending.node.name)} did not answer {pending.name}() within "
-                f"{pending.limit_ns / 1e9:g} s: {_blocked_line(report.detail, pending.name)}"
-            )
-            self._fail(CodeFault(text, report.detail, is_overdue=True))
-
-        if pending.node.paused:
-            self._fail(CodeFault(f"{host_title(pending.node.name)} is paused and cannot answer {pending.name}()"))
-        self._ask_for_threads(pending.node, fail)
-
     # -------------------------------------------------------------- the loop
-
-    def _push(self, due: int, action: Callable[..., None], *args: Any) -> None:
-        self._sequence = sequence = self._sequence + 1
-        heapq.heappush(self._queue, (due, sequence, action, args))
-
-    def _run_loop(self) -> None:
-        try:
-            self._loop()
-        except GreenletExit:
-            return
-        except BaseException as error:  # of a listener of the journal, or of a machine that broke down
-            self.running = None
-            self._fail(error)
 
     def _loop(self) -> None:
         queue, due_nodes = self._queue, self._due
@@ -472,46 +83,15 @@ class Coordinator:
             while due_nodes:
                 self._step(due_nodes.pop())
 
-    def _collect_garbage(self) -> None:
-        gc.collect()
-        for node in (*self._nodes.values(), *self._ghosts):
-            if node.alive:
-                node.machine.collect()
-
-    def _fail(self, error: BaseException) -> NoReturn:
-        """Ends the run: `error` is raised in the test."""
-        self._failure = error
-        self._task = self._main
-        self._main.greenlet.throw(error)
-        raise GreenletExit  # only if the test's greenlet comes back here, at close
-
-    def _deliver(self, node: Node, item: frames.InboxItem) -> None:
-        if not node.alive:
-            return
-        node.inbox.append(item)
-        if node.paused:
-            return
-        if node.clock > self.now:
-            self._schedule_wake(node, node.clock)
-        else:
-            self._due.append(node)
-
-    def _schedule_wake(self, node: Node, due: int) -> None:
-        if node.wake is None or node.wake > due:
-            node.wake = due
-            self._push(due, self._on_wake, node, due)
-
-    def _on_wake(self, node: Node, due: int) -> None:
-        if node.wake == due and node.alive and not node.paused:
-            self._due.append(node)
-
-    def _step(self, node: Node) -> None:
+    def _step(self, node: Node[StepMachine]) -> None:
         if not node.alive:
             return
         inbox, node.inbox = node.inbox, []
         self.running = node
-        effects, node.clock, wake = node.machine.step(self.now, QUANTUM_NS, inbox)
-        self.running = None
+        try:
+            effects, node.clock, wake = node.machine.step(self.now, QUANTUM_NS, inbox)
+        finally:
+            self.running = None
         node.wake = wake
         if wake is not None:
             self._push(max(wake, self.now), self._on_wake, node, wake)
@@ -524,231 +104,68 @@ class Coordinator:
                     self.now = effect.at
                 self._happen(node, effect)
 
-    def _happen(self, node: Node, effect: frames.Effect) -> None:
-        if not node.alive:
-            return
-        if node.crash_after and not isinstance(effect, _NOTES):
-            node.crash_after -= 1
-            if not node.crash_after:
-                self._crash(node)
-                return
-        self._perform[type(effect)](node, effect)  # type: ignore[operator]
+    def _schedule_wake(self, node: Node[StepMachine], due: int) -> None:
+        if node.wake is None or node.wake > due:
+            node.wake = due
+            self._push(due, self._on_wake, node, due)
 
-    # -------------------------------------------------------------- RPC
-
-    def _on_call(self, node: Node, effect: frames.Call) -> None:
-        self._message_count = message = self._message_count + 1
-        rpc = Rpc(node, effect.call, effect.target, effect.method, effect.payload, message)
-        if node.detached:
-            self._push(self.now + self.network.latency_ns, self._deliver, node, frames.Reply(effect.call, None))
-            return
-        self.journal.append(
-            Sent(self.now, message, 0, node.name, node.incarnation, effect.target, effect.method, effect.payload)
-        )
-        fate = self.network.send(node.name, effect.target, len(effect.payload))
-        rpc.link_number = fate.number
-        if fate.reason:
-            self._drop(rpc, message, fate.reason)
-        rpc.copies = len(fate.delays)
-        for delay in fate.delays:
-            self._push(self.now + delay, self._arrive, rpc)
-
-    def _arrive(self, rpc: Rpc) -> None:
-        node = self._nodes.get(rpc.target)
-        rpc.copies -= 1
-        is_open = self.network.is_open(rpc.source.name, rpc.target)
-        if is_open and node is not None and node.alive and not node.detached:
-            rpc.arrived = True
-            self.journal.append(Delivered(self.now, rpc.message))
-            self._delivery_count = delivery = self._delivery_count + 1
-            node.answering[delivery] = rpc
-            self._deliver(node, frames.Request(delivery, rpc.method, rpc.payload))
-        elif not rpc.copies and not rpc.arrived:  # a request is lost when its last copy is
-            self._drop(rpc, rpc.message, "server is down" if is_open else "cut while in flight")
-
-    def _on_answer(self, node: Node, effect: frames.Answer) -> None:
-        rpc = node.answering.pop(effect.call, None)
-        if rpc is None:
-            return
-        if effect.error:
-            text = f"{node.name} refused {rpc.method} of {rpc.source.name}: {effect.error}"
-            self._push(self.now, self._finish, rpc, frames.Reply(rpc.call, None, text))
-            return
-        if effect.payload is None:
-            self._lose(rpc, closed=False)
-            return
-        self._message_count = message = self._message_count + 1
-        source = rpc.source.name
-        self.journal.append(
-            Sent(self.now, message, rpc.message, node.name, node.incarnation, source, rpc.method, effect.payload)
-        )
-        fate = self.network.send(node.name, source, len(effect.payload), is_reply=True)
-        if fate.reason:
-            self._drop(rpc, message, fate.reason)
-        for delay in fate.delays:
-            self._push(self.now + delay, self._reply_arrives, rpc, node, message, effect.payload)
-
-    def _reply_arrives(self, rpc: Rpc, node: Node, message: int, payload: bytes) -> None:
-        if not node.alive or node.detached:
-            self._drop(rpc, message, "its server is gone")
-        elif not self.network.is_open(node.name, rpc.source.name):
-            self._drop(rpc, message, "cut while in flight")
-        elif not rpc.source.alive or rpc.source.detached:
-            self.journal.append(Dropped(self.now, message, "its caller is gone"))
-        elif rpc.done:
-            self.journal.append(Dropped(self.now, message, "its caller has gone on"))
-        else:
-            self.journal.append(Delivered(self.now, message))
-            self._finish(rpc, frames.Reply(rpc.call, payload))
-
-    def _drop(self, rpc: Rpc, message: int, reason: str) -> None:
-        self.journal.append(Dropped(self.now, message, reason))
-        self._lose(rpc, closed=reason != "lost")
-
-    def _lose(self, rpc: Rpc, *, closed: bool) -> None:
-        """The caller will learn, after a while, that nothing comes."""
-        delay = self.network.notice(rpc.source.name, rpc.target, rpc.link_number, closed=closed)
-        self._push(self.now + delay, self._finish, rpc, frames.Reply(rpc.call, None))
-
-    def _finish(self, rpc: Rpc, reply: frames.Reply) -> None:
-        if not rpc.done:
-            rpc.done = True
-            self._deliver(rpc.source, reply)
-
-    # -------------------------------------------------------------- the other effects
-
-    def _on_save(self, node: Node, effect: frames.Save) -> None:
-        if node.detached:
-            return
-        snapshot_size = -1 if effect.snapshot is None else len(effect.snapshot)
-        checksum = zlib.crc32(effect.snapshot or b"", zlib.crc32(effect.raft_state))
-        self.journal.append(Saving(self.now, node.name, effect.number, len(effect.raft_state), snapshot_size, checksum))
-        node.disk.begin(effect.raft_state, effect.snapshot)
-
-    def _on_saved(self, node: Node, effect: frames.Saved) -> None:
-        if not node.detached:
-            node.disk.complete(effect.number)
-            self.journal.append(Saved(self.now, node.name, effect.number))
-
-    def _on_apply(self, node: Node, effect: frames.Apply) -> None:
-        if node.detached:
-            return
-        self.journal.append(Applied(self.now, node.name, effect.payload))
-
-    def _on_result(self, node: Node, effect: frames.Result) -> None:
-        pending = self._controls.get(effect.control)
-        if pending is None or pending.node is not node:
-            return
-        del self._controls[effect.control]
-        self.journal.append(Returned(self.now, node.name, effect.control, effect.payload))
-        self._push(self.now, self._resume, pending.task, pending.wait, decode_record(effect.payload))
-
-    def _on_output(self, node: Node, effect: frames.Output) -> None:
-        self.journal.append(Printed(self.now, node.name, effect.thread, effect.text))
-
-    def _on_annotation(self, node: Node, effect: frames.Annotation) -> None:
-        # That a server which is shut down still notes may be in the lane of the next incarnation: it has no end.
-        number, lasts = (0, False) if node.detached else (effect.number, effect.lasts)
-        self.journal.append(Annotated(self.now, node.name, effect.tag, effect.text, number, lasts))
-
-    def _on_annotation_end(self, node: Node, effect: frames.AnnotationEnd) -> None:
-        if not node.detached:
-            self.journal.append(AnnotationEnded(self.now, node.name, effect.number))
-
-    def _on_report(self, node: Node, effect: frames.Report) -> None:
-        if effect.kind == "threads":
-            then = self._dumps.pop(id(node), None)
-            if then is not None:
-                then(effect)
-            return
-        self.journal.append(Reported(self.now, node.name, effect.kind, effect.text, effect.site, effect.detail))
-        place = f" at {effect.site}" if effect.site else ""
-        text = f"{host_title(node.name)}: {effect.text}{place}"
-        if effect.kind == "missing":  # whichever server came to it first
-            self._fail(CodeFault(f"{effect.text}{effect.site and f' ({effect.site})'}"))
-        elif effect.kind in WARNINGS:
-            place = f"{effect.kind} {effect.site}"
-            if place not in self._warned:  # the same line of code warns on every server
-                self._warned.add(place)
-                self.warnings.append(text)
-        else:
-            self._fail(CodeFault(text, effect.detail))
-
-    # -------------------------------------------------------------- the end
-
-    def fail(self, error: BaseException) -> None:
-        """Ends the run with `error`; for the judge's listeners, which run inside the loop or inside the test.
-
-        With `tolerated` a list, a broken invariant is only noted there.
-        """
-        if self.tolerated is not None and isinstance(error, InvariantViolation):
-            self.tolerated.append(error)
-        elif self._failure is None:
-            if getcurrent() is self._main.greenlet:
-                self._failure = error
-                raise error
-            self._fail(error)
-
-    @property
-    def failure(self) -> BaseException | None:
-        """What has ended the run, if anything has."""
-        return self._failure
+    def _on_wake(self, node: Node[StepMachine], due: int) -> None:
+        if node.wake == due and node.alive and not node.paused:
+            self._due.append(node)
 
     def interrupt(self, error: BaseException) -> bool:
-        """Ends the run with `error` as soon as the code under test can be left. For signal handlers.
-
-        Returns False, and does nothing, if the run is over.
-        """
-        if self._closed or self._failure is not None:
-            return False
-        self.interruption = error
+        reached = super().interrupt(error)
         node = self.running
-        if node is not None:
+        if reached and node is not None:
             cast(Any, node.machine).interrupted = True
-        return True
+        return reached
 
-    def close(self) -> None:
-        """Ends every host and frees what the run holds. Twice is fine.
+    # -------------------------------------------------------------- hosts
 
-        Raises:
-            UsageError: a spawned task calls it.
-        """
-        if self._closed:
-            return
-        if any(task.greenlet is getcurrent() for task in self._tasks):
-            raise UsageError("a spawned task cannot close its own cluster; return from it instead")
-        self._closed = True
+    def _create(self, settings: frames.HostSettings) -> StepMachine:
+        self._boots += 1
+        if self._boots % GC_BOOTS == 0:
+            self._collect_garbage()
+        return self._machines.create(settings)
+
+    def _collect_garbage(self) -> None:
+        gc.collect()
         for node in (*self._nodes.values(), *self._ghosts):
             if node.alive:
-                node.alive = False
-                node.machine.end()
-        if self._hub:
-            self._hub.throw(GreenletExit)
-        for task in self._tasks:
-            if task.greenlet:
-                task.greenlet.throw(GreenletExit)
-        self._tasks.clear()
-        self._queue.clear()
-        self._machines.close()
-        self._leave()
+                node.machine.collect()
 
+    def _deliver(self, node: Node[StepMachine], item: frames.InboxItem) -> None:
+        if not node.alive:
+            return
+        node.inbox.append(item)
+        if node.paused:
+            return
+        if node.clock > self.now:
+            self._schedule_wake(node, node.clock)
+        else:
+            self._due.append(node)
 
-def host_title(name: str) -> str:
-    """`server 2` or `clerk 1`, for people."""
-    return f"clerk {name[1:]}" if is_clerk(name) else f"server {name}"
+    def _hand(self, node: Node[StepMachine], item: frames.InboxItem) -> None:
+        node.inbox.append(item)
+        self._due.append(node)
 
+    def _pause(self, node: Node[StepMachine], paused: bool) -> None:
+        if not paused:
+            node.wake = None  # its wake-up came while it was paused, and was let pass
+            self._schedule_wake(node, self.now)
 
-def _blocked_line(detail: str, control: str) -> str:
-    """The part of a thread list that says where the control call stands."""
-    lines = detail.splitlines()
-    for n, line in enumerate(lines):
-        if line.startswith(f"  test calls {control} "):
-            stack = [entry.strip() for entry in lines[n + 1 :]]
-            frames_below = []
-            for entry in stack:
-                if ":" not in entry or " in " not in entry:
-                    break
-                frames_below.append(entry)
-            place = f" at {frames_below[-1]}" if frames_below else ""
-            return line.strip() + place
-    return "its thread has ended without an answer"
+    def threads_of(self, name: str) -> str:
+        """See `Coordinator.threads_of` and `labrpc.virtual.diagnosis.describe_threads`.
+
+        What the host does meanwhile is no part of the run.
+        """
+        if self._failure is None or self._closed:
+            raise HarnessError("only a run that has ended may be asked for its threads: asking lets a host run on")
+        if not self.is_up(name):
+            return ""
+        machine = self._nodes[name].machine
+        cast(Any, machine).interrupted = True  # in this process none of its threads goes on
+        effects = machine.step(self.now, QUANTUM_NS, [frames.Dump()]).effects
+        return next(
+            effect.detail for effect in effects if isinstance(effect, frames.Report) and effect.kind == "threads"
+        )

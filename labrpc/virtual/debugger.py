@@ -20,15 +20,16 @@ from collections.abc import Callable, Iterator, Sequence
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
-from labrpc import context
+from labrpc import context, frames
 from labrpc.errors import UsageError
 from labrpc.ledger import Ledger
-from labrpc.virtual import diagnosis, frames
-from labrpc.virtual.coordinator import host_title
+from labrpc.network import host_title
+from labrpc.virtual import diagnosis
 from labrpc.virtual.host import Host
 from labrpc.virtual.loader import CodeBundle
 from labrpc.virtual.recursion import deeper
 from labrpc.virtual.scheduler import GreenThread
+from labrpc.virtual.steps import Step
 
 __all__ = ["Break", "DebuggedMachines", "Debugger", "check_line"]
 
@@ -311,7 +312,7 @@ class _DebuggedHost(Host):
 
         return step, stepped
 
-    def step(self, now: int, limit: int, inbox: list[frames.InboxItem]) -> frames.Step:
+    def step(self, now: int, limit: int, inbox: list[frames.InboxItem]) -> Step:
         with deeper(_LEVELS):
             try:
                 return super().step(now, limit, inbox)

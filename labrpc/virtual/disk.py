@@ -1,8 +1,8 @@
 """The persister that server code sees on a virtual host.
 
 It keeps the latest contents for reading, and tells the coordinator, which owns the durable ones, by effects: `Save`
-when a save is handed over, `Saved` when it completes, in the same order. Synchronous saves complete at once unless
-asynchronous ones are still pending before them; those take a drawn time each.
+when a save is handed over, `Saved` when it completes, in the same order. Each save takes a drawn time; where the run's
+disks are quick synchronous ones take none, and complete at once unless earlier ones are still pending.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from labrpc.persister import check_save
-from labrpc.virtual import frames
-from labrpc.virtual.scheduler import GreenThread, HostEnded
+from labrpc import frames
+from labrpc.context import HostEnded
+from labrpc.persister import Contents, LatestContents, check_save
+from labrpc.virtual.scheduler import GreenThread
 
 if TYPE_CHECKING:
     from labrpc.virtual.host import Host
@@ -21,13 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["HostPersister", "HostSave"]
 
 
-class HostPersister:
+class HostPersister(LatestContents):
     """See `labrpc.Persister`."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._raft_state = b""
-        self._snapshot = b""
+        self._latest = Contents(b"", b"")
         self._count = 0
         self._saved = 0
         """The last save that is durable: all up to it are."""
@@ -36,14 +36,18 @@ class HostPersister:
         """The asynchronous saves after it."""
         self._longest = host.settings.longest_async_save_ns
         self._latency = host.streams.weather("disk/latency")
+        self._longest_sync = host.settings.longest_sync_save_ns
+        self._sync_latency = host.streams.weather("disk/sync")
 
     def load(self, raft_state: bytes, snapshot: bytes) -> None:
         """What the disk held when the host started."""
-        self._raft_state, self._snapshot = raft_state, snapshot
+        self._latest = Contents(raft_state, snapshot)
 
     def save(self, raft_state: bytes, snapshot: bytes | None = None) -> None:
         host = self._host
         number = self._begin(raft_state, snapshot)
+        if self._longest_sync:
+            self._free_at = max(self._free_at, host.clock()) + self._sync_latency.draw(self._longest_sync + 1)
         due = self._free_at  # what other threads hand over while this one waits comes after it
         while host.clock() < due:
             host.park(due, "waits for the disk")
@@ -62,9 +66,7 @@ class HostPersister:
         check_save(raft_state, snapshot)
         if self._host.ended:
             raise HostEnded
-        self._raft_state = raft_state
-        if snapshot is not None:
-            self._snapshot = snapshot
+        self._hand_over(raft_state, snapshot)
         self._count += 1
         host = self._host
         host.charge((len(raft_state) + len(snapshot or b"")) // 100)
@@ -90,18 +92,6 @@ class HostPersister:
             host.emit(frames.Saved(host.clock(), self._saved))
             if self._pending and self._pending[0][0] == self._saved:
                 self._pending.popleft()[1].finish()
-
-    def read_raft_state(self) -> bytes:
-        return self._raft_state
-
-    def read_snapshot(self) -> bytes:
-        return self._snapshot
-
-    def raft_state_size(self) -> int:
-        return len(self._raft_state)
-
-    def snapshot_size(self) -> int:
-        return len(self._snapshot)
 
 
 class HostSave:

@@ -10,20 +10,21 @@ for item, makes the same effects, instant for instant.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from labrpc import context
+from labrpc import context, frames
 from labrpc.codec import CodecError, decode, encode
 from labrpc.errors import HarnessError, UsageError
 from labrpc.hosting import HostBase, HostEnd
 from labrpc.ledger import Ledger
 from labrpc.streams import Streams
-from labrpc.virtual import diagnosis, frames
+from labrpc.virtual import diagnosis
 from labrpc.virtual.disk import HostPersister
 from labrpc.virtual.loader import CodeBundle, Loader
-from labrpc.virtual.pins import pin_of
+from labrpc.virtual.pins import pin_of, turn_of
 from labrpc.virtual.scheduler import STEP_NS, GreenThread, Scheduler, StallPlan
+from labrpc.virtual.steps import Step
 
 __all__ = ["Host"]
 
@@ -38,14 +39,15 @@ class Host(HostBase, Scheduler):
     Args:
         settings: who it is and how it is disturbed.
         bundle: the code under test, compiled.
-        ledger: where its stalls and slow saves are taken down.
+        ledger: where its stalls, its turns out of order and its slow saves are taken down.
     """
 
     def __init__(self, settings: frames.HostSettings, bundle: CodeBundle, ledger: Ledger | None = None) -> None:
         overrides = {(stream, n): value for stream, n, value in settings.overrides}
         streams = Streams(settings.key, overrides, path=settings.path, calm=settings.calm, ledger=ledger)
         HostBase.__init__(self, settings, bundle.files, streams)
-        Scheduler.__init__(self, streams, StallPlan(settings.mean_gap_steps, settings.longest_stall_ns))
+        stalls = StallPlan(settings.mean_gap_steps, settings.longest_stall_ns, settings.stretch_steps, settings.changes)
+        Scheduler.__init__(self, streams, stalls)
         self.bundle = bundle
         self.loader = Loader(self, bundle)
         self.persister = HostPersister(self)
@@ -63,7 +65,7 @@ class Host(HostBase, Scheduler):
 
     # -------------------------------------------------------------- the coordinator's side
 
-    def step(self, now: int, limit: int, inbox: list[frames.InboxItem]) -> frames.Step:
+    def step(self, now: int, limit: int, inbox: list[frames.InboxItem]) -> Step:
         """Takes `inbox` in at virtual time `now` and runs for at most `limit` ns of CPU."""
         if now > self.now:
             self.now = now
@@ -76,7 +78,7 @@ class Host(HostBase, Scheduler):
             wake = self.run(limit)
         finally:
             context.current = None
-        return frames.Step(effects, self.now, wake)
+        return Step(effects, self.now, wake)
 
     def collect(self) -> None:
         """Its garbage is this process's, which the coordinator collects."""
@@ -250,6 +252,13 @@ class Host(HostBase, Scheduler):
         if ledger is not None:
             where = f"{diagnosis.thread_name(thread)} at {diagnosis.where(self, thread)}"
             ledger.record(pin_of(self.streams, thread), thread.cpu_steps, length, at=self.clock(), detail=where)
+
+    def on_turn(self, thread: GreenThread, overtaken: Sequence[GreenThread]) -> None:
+        ledger = self.streams.ledger
+        if ledger is not None:
+            names = [diagnosis.thread_name(each) for each in (thread, *overtaken)]
+            stream = turn_of(self.streams, thread)
+            ledger.record(stream, thread.turns, len(overtaken), at=self.clock(), detail="\n".join(names))
 
     def on_spin(self, thread: GreenThread) -> None:
         seconds = thread.cpu_steps * STEP_NS / 1e9

@@ -21,9 +21,10 @@ from typing import IO, Any, NamedTuple
 
 import msgspec
 
+from labrpc import frames
 from labrpc.errors import UsageError
-from labrpc.virtual import frames, interpreter, recursion
-from labrpc.virtual.records import Machine, MachineFactory
+from labrpc.virtual import interpreter, recursion
+from labrpc.virtual.steps import Step, StepMachine, StepMachines
 
 __all__ = [
     "FORMAT",
@@ -68,7 +69,7 @@ class Born(_Record):
 
 
 class Stepped(_Record):
-    """It was given `inbox` at `now` ns and did `effects`, long saves as digests; the rest is as in `frames.Step`."""
+    """It was given `inbox` at `now` ns and did `effects`, long saves as digests; the rest is as in `Step`."""
 
     now: int
     limit: int
@@ -197,12 +198,12 @@ class RecordingMachines:
         name: the host.
     """
 
-    def __init__(self, inner: MachineFactory, name: str) -> None:
+    def __init__(self, inner: StepMachines, name: str) -> None:
         self._inner = inner
         self._name = name
         self.records: list[bytes] = []
 
-    def create(self, settings: frames.HostSettings) -> Machine:
+    def create(self, settings: frames.HostSettings) -> StepMachine:
         machine = self._inner.create(settings)
         if settings.name != self._name or settings.incarnation == 0:  # 0: the judge's own, no part of the run
             return machine
@@ -228,13 +229,13 @@ class RecordingMachines:
 
 
 class _RecordedMachine:
-    def __init__(self, inner: Machine, incarnation: int, records: list[bytes]) -> None:
+    def __init__(self, inner: StepMachine, incarnation: int, records: list[bytes]) -> None:
         self._inner = inner
         self._incarnation = incarnation
         self._records = records
         self._clock = 0
 
-    def step(self, now: int, limit: int, inbox: list[frames.InboxItem]) -> frames.Step:
+    def step(self, now: int, limit: int, inbox: list[frames.InboxItem]) -> Step:
         with recursion.deeper(1):
             step = self._inner.step(now, limit, inbox)
         self._clock = step.clock
@@ -265,8 +266,8 @@ class Difference(NamedTuple):
     """The first thing that a host did otherwise than recorded: at `at` ns. None: nothing at all."""
 
     at: int
-    was: frames.Effect | frames.Step | None
-    now: frames.Effect | frames.Step | None
+    was: frames.Effect | Step | None
+    now: frames.Effect | Step | None
     """A `Step` where the effects are equal, but not the host's clock after them or when it wants to go on."""
 
 
@@ -279,7 +280,7 @@ class Lived(NamedTuple):
 
 
 def replay_alone(
-    inbox: Inbox, create: Callable[[frames.HostSettings], Machine], *, until_ns: int | None = None
+    inbox: Inbox, create: Callable[[frames.HostSettings], StepMachine], *, until_ns: int | None = None
 ) -> Iterator[Lived]:
     """Gives a fresh host what the recorded one was given, step by step, up to the first difference.
 
@@ -289,7 +290,7 @@ def replay_alone(
         create: makes the machine of one incarnation.
         until_ns: the steps that begin later are left out.
     """
-    machines: dict[int, Machine] = {}
+    machines: dict[int, StepMachine] = {}
     interpreter.enter()
     try:
         for record in inbox.records:
@@ -317,7 +318,7 @@ def replay_alone(
         interpreter.leave()
 
 
-def _compare(record: Stepped, step: frames.Step) -> Difference | None:
+def _compare(record: Stepped, step: Step) -> Difference | None:
     was = [effect for effect in record.effects if isinstance(effect, _DEEDS)]
     now = [_condensed(effect) for effect in step.effects if isinstance(effect, _DEEDS)]
     for before, after in zip(was, now, strict=False):
@@ -327,7 +328,7 @@ def _compare(record: Stepped, step: frames.Step) -> Difference | None:
         missing = was[len(now)] if len(was) > len(now) else None
         new = now[len(was)] if len(now) > len(was) else None
         return Difference((missing or new).at, missing, new)  # type: ignore[union-attr]
-    recorded = frames.Step(record.effects, record.clock, record.wake)
+    recorded = Step(record.effects, record.clock, record.wake)
     if (recorded.clock, recorded.wake) != (step.clock, step.wake):
         return Difference(record.now, recorded, step)
     return None

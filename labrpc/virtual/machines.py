@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from labrpc.frames import HostSettings
 from labrpc.ledger import Ledger
-from labrpc.virtual.frames import HostSettings
 from labrpc.virtual.host import Host
 from labrpc.virtual.loader import CodeBundle
 

@@ -19,12 +19,13 @@ from typing import IO, Any, NoReturn
 
 import msgspec
 
+from labrpc import frames
 from labrpc.errors import CodeFault
 from labrpc.framing import receive, send
+from labrpc.network import host_title
 from labrpc.nursery import Nursery, describe_status, innermost_site
-from labrpc.virtual import frames
-from labrpc.virtual.coordinator import host_title
 from labrpc.virtual.loader import CodeBundle
+from labrpc.virtual.steps import Step, StepFrame
 
 __all__ = ["ProcessMachine", "ProcessMachines"]
 
@@ -96,15 +97,15 @@ class ProcessMachine:
         self._ended = False
         self.interrupted = False
 
-    def step(self, now: int, limit: int, inbox: list[frames.InboxItem]) -> frames.Step:
-        data = self._ask(_encode(frames.StepFrame(now, limit, inbox)))
+    def step(self, now: int, limit: int, inbox: list[frames.InboxItem]) -> Step:
+        data = self._ask(_encode(StepFrame(now, limit, inbox)))
         try:
             effects, clock, wake = _decode_step(data)
         except msgspec.MsgspecError as error:
             self._fail_garbage(str(error))
         if not self._plausible(now, limit, effects, clock, wake):
             self._fail_garbage("instants that are out of order or out of the step")
-        return frames.Step(effects, clock, wake)
+        return Step(effects, clock, wake)
 
     def collect(self) -> None:
         if self._ask(b""):

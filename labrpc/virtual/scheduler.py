@@ -6,23 +6,26 @@ Guarantees: only one thread runs at a time and the order is a function of the in
 point costs `STEP_NS` of virtual CPU, so busy code makes time pass; at step points, drawn gaps apart, the running
 thread may *stall* for a drawn time while the host's other threads go on; once the host has ended, every step point
 and every blocking call raises `HostEnded`, so no `except:` and no `finally` in the code under test outlives a crash.
+Ready threads take turns first come, first served, unless they have priorities (`labrpc.virtual.priorities`).
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from greenlet import getcurrent, greenlet
 
 from labrpc import context
+from labrpc.context import HostEnded
 from labrpc.streams import Streams
-from labrpc.virtual.pins import StallPins
+from labrpc.virtual.pins import StallPins, TurnPins
+from labrpc.virtual.priorities import Priorities
 
-__all__ = ["STEP_NS", "GreenThread", "HostEnded", "Scheduler", "StallPlan", "host"]
+__all__ = ["GIVE_WAY_NS", "STEP_NS", "GreenThread", "Scheduler", "StallPlan", "host"]
 
 STEP_NS = 100
 """Virtual CPU time of one step point: about what one statement of CPython takes."""
@@ -36,6 +39,9 @@ STALL_CREDIT_NS = 50_000_000
 STALL_SHARE = 5
 """In the long run stalls take one part in so many of a host's time."""
 
+GIVE_WAY_NS = 1
+"""The stall of a thread that lets those of higher priority go first."""
+
 _STEPS_OUTSIDE_THREADS = 1 << 30
 
 _REFUSALS = 100_000
@@ -45,15 +51,17 @@ _undying: list[greenlet] = []
 """Kept, since a greenlet that is let go of is run once more, to end it."""
 
 
-class HostEnded(BaseException):
-    """The host crashed or was stopped: nothing on it may go on."""
-
-
 class StallPlan(NamedTuple):
-    """How a run preempts: the mean gap between stalls, in step points (0: never), and the longest stall."""
+    """How a run preempts: the mean gap between stalls, in step points (0: never), and the longest stall.
+
+    With `stretch_steps` threads have priorities, `changes` of which change in so many step points; that is where the
+    stalls are then.
+    """
 
     mean_gap_steps: int
     longest_ns: int
+    stretch_steps: int = 0
+    changes: int = 0
 
 
 class GreenThread:
@@ -76,9 +84,11 @@ class GreenThread:
         "on_exit",
         "parked",
         "parks",
+        "priority",
         "python_thread",
         "spinning",
         "timer",
+        "turns",
         "waits_for",
         "woken",
     )  # fmt: skip
@@ -95,6 +105,10 @@ class GreenThread:
         """Step points since it last blocked."""
         self.parks = 0
         """How often it has blocked."""
+        self.turns = 0
+        """How often it has become ready since it last blocked; only where turns are drawn or pinned."""
+        self.priority = 0
+        """The highest goes first; only in a host whose threads have priorities."""
         self.anchor = ""
         """Its name, and how many threads of that name the host has had before; only where stalls are pinned."""
         self.spinning = False
@@ -148,6 +162,11 @@ class Scheduler:
         self._pins = StallPins(streams) if streams.calm else None
         self._names: dict[str, int] | None = {} if streams.calm or streams.ledger is not None else None
         """How many threads of each name there have been; only where stalls are pinned."""
+        self._priorities = None
+        if stalls.stretch_steps and not streams.calm:
+            self._priorities = Priorities(streams, stalls.stretch_steps, stalls.changes)
+        self._order: Priorities | TurnPins | None = self._priorities or (TurnPins(streams) if streams.calm else None)
+        self._make_ready: Callable[[GreenThread], object] = self._take_turn if self._order else self.ready.append
         self._gap_steps = self._draw_gap()
         self._stall_credit = STALL_CREDIT_NS
         self._credited_at = 0
@@ -189,11 +208,14 @@ class Scheduler:
         if thread.atomic:
             self._step_in_import(thread)
             return
+        length = 0
         if self._pins is not None or self._gap_steps <= 0:
             length = self._draw_stall() if self._pins is None else self._pins.take(thread)
-            if length:
-                self.on_stall(thread, length)
-                self._pause(thread, self.now + length, "is stalled by the scheduler")
+        if not length and self._priorities is not None and self.ready and self.ready[0].priority > thread.priority:
+            length = GIVE_WAY_NS
+        if length:
+            self.on_stall(thread, length)
+            self._pause(thread, self.now + length, "is stalled by the scheduler")
         self._look_for_spin(thread)
         if self._quantum_steps <= 0 or self.interrupted:
             self.yield_now()
@@ -217,6 +239,8 @@ class Scheduler:
         """For how many ns to stall now, 0: not at all."""
         self._gap_steps = self._draw_gap()
         length = self._length_stream.draw(self._stalls.longest_ns + 1)
+        if self._priorities is not None and self.current is not None:
+            self._priorities.demote(self.current)
         return length if length and self._afford(length) else 0
 
     def _afford(self, length: int) -> bool:
@@ -234,6 +258,8 @@ class Scheduler:
         return True
 
     def _draw_gap(self) -> int:
+        if self._priorities is not None:
+            return self._priorities.steps_to_change()
         mean = self._stalls.mean_gap_steps
         return 1 + self._gap_stream.draw(2 * mean) if mean else _STEPS_OUTSIDE_THREADS
 
@@ -272,7 +298,9 @@ class Scheduler:
         self.threads[thread.ident] = thread
         # The parent is where a dying greenlet goes: always the hub, whoever spawned it.
         thread.greenlet = greenlet(partial(self._body, thread, function, args), parent=self._hub)
-        self.ready.append(thread)
+        if self._priorities is not None:
+            self._priorities.admit(thread)
+        self._make_ready(thread)
         return thread
 
     def _body(self, thread: GreenThread, function: Callable[..., object], args: tuple[Any, ...]) -> None:
@@ -300,6 +328,7 @@ class Scheduler:
         self._settle()  # what it has used so far was used before it blocked
         thread.cpu_steps = 0
         thread.parks += 1
+        thread.turns = 0
         thread.spinning = False
         self._pause(thread, deadline, waits_for)
         return thread.woken
@@ -320,7 +349,7 @@ class Scheduler:
             return
         thread.parked = False
         thread.woken = True
-        self.ready.append(thread)
+        self._make_ready(thread)
         if thread.timer:
             thread.timer = 0
             self._stale_timers += 1
@@ -330,15 +359,31 @@ class Scheduler:
                 self._stale_timers = 0
 
     def yield_now(self) -> None:
-        """Puts the running thread behind the others that are ready."""
+        """Puts the running thread behind the others that are ready; its priority becomes the lowest."""
         if self.ended:
             raise HostEnded
         thread = self.current
         if thread is None or getcurrent() is not thread.greenlet:
             return
         thread.woken = True
-        self.ready.append(thread)
+        if self._priorities is not None:
+            self._priorities.demote(thread)
+        self._make_ready(thread)
         self._hub.switch()
+
+    def _take_turn(self, thread: GreenThread) -> None:
+        """Puts `thread`, which is ready, where its turn is."""
+        assert self._order is not None
+        ready = self.ready
+        thread.turns += 1
+        count = self._order.overtaken(thread, ready)
+        if count:
+            self.on_turn(thread, list(ready)[-count:])
+        ready.insert(len(ready) - count, thread)
+        running = self.current
+        if running is not None and thread.priority > running.priority and getcurrent() is running.greenlet:
+            self._settle()
+            self.left = self._budget = 0  # it gives way at its next step point
 
     def _fire(self) -> None:
         timers, now = self._timers, self.now
@@ -350,7 +395,7 @@ class Scheduler:
             thread.timer = 0
             thread.parked = False
             thread.woken = False
-            self.ready.append(thread)
+            self._make_ready(thread)
 
     def _next_timer(self) -> int | None:
         timers = self._timers
@@ -398,6 +443,9 @@ class Scheduler:
 
     def on_stall(self, thread: GreenThread, length: int) -> None:
         """The running thread is about to be stalled for `length` ns."""
+
+    def on_turn(self, thread: GreenThread, overtaken: Sequence[GreenThread]) -> None:
+        """A thread became ready, and goes ahead of `overtaken`, which were ready before it."""
 
     def on_spin(self, thread: GreenThread) -> None:
         """A thread used `SPIN_LIMIT_NS` of CPU without blocking."""

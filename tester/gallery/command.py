@@ -25,7 +25,6 @@ __all__ = ["FOLDER", "gallery", "plant"]
 
 FOLDER = Path("docs") / "gallery"
 _ENTRIES = FOLDER / "entries.toml"
-_MUTANTS = Path("tests") / "mutants"
 
 
 def plant(console: Console, *, name: str, folder: Path) -> int:
@@ -35,7 +34,7 @@ def plant(console: Console, *, name: str, folder: Path) -> int:
         UsageError: there is no such mistake, or something in `folder` would be written over.
     """
     root = _checkout()
-    mutant = _mutant(root, name)
+    mutant = mutants.find(root / mutants.FOLDER, name)
     for package in ("raft", "kvraft"):
         if (folder / package).exists():
             raise UsageError(f"{folder / package} is there already; remove it, or name another folder")
@@ -68,7 +67,7 @@ def gallery(out: Console, err: Console, *, names: list[str], folder: Path | None
     lost: list[str] = []
     with TemporaryDirectory() as planted:
         for entry in entries:
-            mutant = _mutant(root, entry.mutant)
+            mutant = mutants.find(root / mutants.FOLDER, entry.mutant)
             solution = mutant.plant(root, Path(planted) / mutant.name)
             with _progress(err, mutant.name) as progress:
                 exhibit = None if search and entry in wanted else _kept(entry, mutant, solution, folder)
@@ -154,14 +153,6 @@ def _progress(err: Console, name: str) -> Iterator[Progress]:
 
 def _checkout() -> Path:
     root = reference_root()
-    if not (root / _MUTANTS).is_dir():
-        raise UsageError(f"this needs a checkout of the project: there is no {_MUTANTS} in {root}")
+    if not (root / mutants.FOLDER).is_dir():
+        raise UsageError(f"this needs a checkout of the project: there is no {mutants.FOLDER} in {root}")
     return root
-
-
-def _mutant(root: Path, name: str) -> Mutant:
-    path = root / _MUTANTS / f"{name}.toml"
-    if not path.is_file():
-        known = ", ".join(each.stem for each in sorted(path.parent.glob("*.toml")))
-        raise UsageError(f"no mutant {name}; there are {known}")
-    return mutants.load(path)

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.text import Text
 
 from labrpc.errors import CodeFault, UsageError
-from tester import interrupts
+from tester.attempts import Attempt, first
 from tester.gallery.entries import Entry
 from tester.graded import GradedTest, graded_test
 from tester.mutants import Mutant
@@ -76,24 +76,25 @@ def catch(entry: Entry, solution: Path, progress: Progress) -> ShrunkRun:
         UsageError: none of the seeds shows it.
         CannotShrink: the run does not fail twice.
     """
-    test = graded_test(entry.test)
     seeds = range(entry.seed, entry.seed + SEEDS)
-    for seed in seeds:
-        progress(f"{test.name}, seed {seed}")
-        run = Run(seed, Options(solution=solution))
-        attempt = functools.partial(test.attempt, run)
 
-        def on_try(runs: int, left: int, seed: int = seed) -> None:
-            progress(f"{test.name}, seed {seed}: {runs} runs tried, {left} decisions left")
+    def look(attempt: Attempt) -> ShrunkRun | None:
+        name, seed = attempt.test.name, attempt.run.seed
+        if attempt.error is None:
+            progress(f"{name} passes under seed {seed}")
+            return None
 
-        with interrupts.deferred(run):
-            error = attempt()
-            if error is not None:
-                shrunk = shrink_run(run, error, attempt, budget=parse_budget(_BUDGET), on_try=on_try)
-                run.close()
-                return ShrunkRun(test.name, seed, shrunk.decisions, len(shrunk.before))
-            run.close()
-    raise UsageError(f"{entry.mutant} is not caught by {test.name} under seeds {seeds[0]} to {seeds[-1]}")
+        def on_try(runs: int, left: int) -> None:
+            progress(f"{name}, seed {seed}: {runs} runs tried, {left} decisions left")
+
+        budget = parse_budget(_BUDGET)
+        shrunk = shrink_run(attempt.run, attempt.error, attempt.again, budget=budget, on_try=on_try)
+        return ShrunkRun(name, seed, shrunk.decisions, len(shrunk.before))
+
+    found = first(((entry.test, seed) for seed in seeds), Options(solution=solution), look)
+    if found is not None:
+        return found
+    raise UsageError(f"{entry.mutant} is not caught by {entry.test} under seeds {seeds[0]} to {seeds[-1]}")
 
 
 def replay(entry: Entry, mutant: Mutant, solution: Path, kept: ShrunkRun) -> Exhibit | None:

@@ -16,9 +16,10 @@ from tempfile import TemporaryDirectory, TemporaryFile
 
 from labrpc.errors import HarnessError
 from tester.matrix.finding import Finding, Group
-from tester.matrix.results import Results
+from tester.matrix.results import Results, Subject
 from tester.matrix.trial import Trial
 from tester.mutants import Mutant
+from tester.run import Options
 
 __all__ = ["Campaign", "Job"]
 
@@ -29,12 +30,19 @@ class Job:
 
     Attributes:
         full: whether a group goes on after its first catch.
+        schedule: that of its runs.
     """
 
     mutant: Mutant
     groups: Mapping[str, Group]
     runs: int
     full: bool
+    schedule: str = Options.schedule
+
+    @property
+    def subject(self) -> Subject:
+        """By what its runs are kept."""
+        return self.mutant.name, self.schedule
 
     def missing(self, known: dict[tuple[str, int], Trial]) -> list[Group]:
         """What there is still to run, group by group: what a catch that is known makes needless is left out."""
@@ -53,7 +61,8 @@ class Job:
     def finding(self, known: dict[tuple[str, int], Trial]) -> Finding:
         """What the runs show: the same, whoever ran them and in however many campaigns."""
         own, *others = (self._counted(group, known) for group in self.groups.values())
-        return Finding(self.mutant, self.runs, self.full, own, dict(zip(list(self.groups)[1:], others, strict=True)))
+        by_part = dict(zip(list(self.groups)[1:], others, strict=True))
+        return Finding(self.mutant, self.runs, self.full, own, by_part, self.schedule)
 
     def _counted(self, group: Group, known: dict[tuple[str, int], Trial]) -> list[Trial]:
         counted = []
@@ -113,16 +122,16 @@ class Campaign:
                 worker.kill()
 
     def _do(self, job: Job, folder: Path) -> Finding:
-        missing = job.missing(self._results.known(job.mutant.name))
+        missing = job.missing(self._results.known(job.subject))
         if any(missing) and not self._is_over:
-            solution = job.mutant.plant(self._root, folder / job.mutant.name)
-            asked = {"solution": str(solution), "groups": missing, "full": job.full}
+            solution = job.mutant.plant(self._root, folder / "-".join(job.subject))
+            asked = {"solution": str(solution), "schedule": job.schedule, "groups": missing, "full": job.full}
             for trial in self._answers(job, json.dumps(asked)):
                 if trial.fault:
                     raise HarnessError(f"{job.mutant.name}, {trial.test} under seed {trial.seed}: {trial.fault}")
-                self._results.add(job.mutant.name, trial)
+                self._results.add(job.subject, trial)
                 self._on_trial(job, trial)
-        finding = job.finding(self._results.known(job.mutant.name))
+        finding = job.finding(self._results.known(job.subject))
         if not self._is_over:
             self._on_end(job, finding)
         return finding

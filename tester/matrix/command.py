@@ -15,16 +15,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from labrpc.errors import UsageError
+from labrpc.virtual.disturbance import SCHEDULES, check_schedule
 from tester import mutants
 from tester.graded import graded_tests
 from tester.matrix.campaign import Campaign, Job
+from tester.matrix.comparison import Row, compare, comparison_table
 from tester.matrix.finding import Finding, order
 from tester.matrix.page import SURVIVES, page, rates, table
 from tester.matrix.results import Results, key_of
 from tester.matrix.trial import Trial
 from tester.mutants import Mutant
 from tester.parts import PARTS
-from tester.run import reference_root
+from tester.run import Options, reference_root
 
 __all__ = ["STOPPED", "kill_matrix"]
 
@@ -48,6 +50,8 @@ def kill_matrix(
     json_file: Path | None,
     page_file: Path | None,
     folder: Path | None,
+    schedule: str = Options.schedule,
+    schedules: bool = False,
 ) -> int:
     """Makes the matrix; the exit code to leave with: 0 if all mistakes are caught, 1 if some survive.
 
@@ -59,33 +63,43 @@ def kill_matrix(
         all_parts: whether to run the tests of the other parts, too.
         fresh: whether to forget what was run before.
         folder: of the mistakes, if not the project's own.
+        schedule: that of the runs.
+        schedules: whether to run all under the other schedules as well, and compare them.
 
     Raises:
-        UsageError: no such mistake or part, or one that does not fit the reference.
+        UsageError: no such mistake, part or schedule, or one that does not fit the reference.
         HarnessError: a run ended in an error that is no verdict.
     """
+    check_schedule(schedule)
     root = reference_root()
     chosen = _chosen(folder or root / mutants.FOLDER, names, parts)
     for file in (json_file, page_file):
         if file is not None and not file.parent.is_dir():
             raise UsageError(f"{file} cannot be written: {file.parent} is no folder")
-    jobs = [_job(mutant, runs=runs, full=full, all_parts=all_parts) for mutant in chosen]
+    compared = [schedule, *(name for name in SCHEDULES if schedules and name != schedule)]
     keys = {mutant.name: key_of(mutant, root) for mutant in chosen}
-    results = Results(Path.cwd() / _RESULTS, keys, fresh=fresh)
+    jobs = [_job(mutant, name, runs=runs, full=full, all_parts=all_parts) for name in compared for mutant in chosen]
+    results = Results(Path.cwd() / _RESULTS, {job.subject: keys[job.mutant.name] for job in jobs}, fresh=fresh)
     began, cpu_began = time.monotonic(), _children_cpu()
     try:
         with _Shown(err, jobs, results) as shown:
             campaign = Campaign(root, results, on_trial=shown.trial, on_end=shown.end)
-            findings = campaign.run(jobs, workers)
+            all_findings = campaign.run(jobs, workers)
     except KeyboardInterrupt:
         err.print(Text("stopped; what was run is kept, and the same command goes on from there"), soft_wrap=True)
         return STOPPED
+    by_schedule = {name: [each for each in all_findings if each.schedule == name] for name in compared}
+    findings = by_schedule[schedule]
+    comparison = compare(by_schedule) if schedules else []
     if json_file is not None:
-        json_file.write_text(json.dumps(_as_json(findings), indent=1) + "\n", encoding="utf-8")
+        json_file.write_text(json.dumps(_as_json(findings, comparison), indent=1) + "\n", encoding="utf-8")
     if page_file is not None:
-        page_file.write_text(page(findings), encoding="utf-8")
+        page_file.write_text(page(findings, comparison), encoding="utf-8")
     out.print(table(findings))
     _print_rates(out, findings)
+    if comparison:
+        out.print()
+        out.print(comparison_table(comparison))
     err.print(
         Text(
             f"{time.monotonic() - began:.0f} s, of which the runs took {_children_cpu() - cpu_began:.0f} s of CPU time"
@@ -122,10 +136,10 @@ def _chosen(folder: Path, names: Sequence[str], parts: Sequence[str]) -> list[Mu
     return sorted(chosen, key=lambda mutant: (list(PARTS).index(mutant.part), mutant.name))
 
 
-def _job(mutant: Mutant, *, runs: int, full: bool, all_parts: bool) -> Job:
+def _job(mutant: Mutant, schedule: str, *, runs: int, full: bool, all_parts: bool) -> Job:
     parts = [mutant.part, *(part for part in PARTS if all_parts and part != mutant.part)]
     groups = {part: order([test.name for test in graded_tests(part)], runs) for part in parts}
-    return Job(mutant, groups, runs, full)
+    return Job(mutant, groups, runs, full, schedule)
 
 
 def _print_rates(out: Console, findings: Sequence[Finding]) -> None:
@@ -139,8 +153,9 @@ def _print_rates(out: Console, findings: Sequence[Finding]) -> None:
         out.print(Text(text), soft_wrap=True)
 
 
-def _as_json(findings: Sequence[Finding]) -> dict[str, object]:
+def _as_json(findings: Sequence[Finding], comparison: Sequence[Row]) -> dict[str, object]:
     return {
+        **({"schedules": [row.as_json() for row in comparison]} if comparison else {}),
         "rates": {name: {"mutants": count, "caught": caught} for name, count, caught, _ in rates(findings)},
         "mutants": [finding.as_json() for finding in findings],
     }
@@ -156,7 +171,8 @@ class _Shown:
 
     def __init__(self, err: Console, jobs: Sequence[Job], results: Results) -> None:
         self._err = err
-        self._left = {job.mutant.name: sum(map(len, job.missing(results.known(job.mutant.name)))) for job in jobs}
+        self._left = {job.subject: sum(map(len, job.missing(results.known(job.subject)))) for job in jobs}
+        self._named = len({job.schedule for job in jobs}) > 1
         self._ended = 0
         self._count = len(jobs)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("runs,"))
@@ -166,18 +182,21 @@ class _Shown:
             self._task = self._bar.add_task("catching", total=sum(self._left.values()))
 
     def trial(self, job: Job, trial: Trial) -> None:
-        self._left[job.mutant.name] -= 1
+        self._left[job.subject] -= 1
         if self._bar is not None:
-            self._bar.update(self._task, advance=1, description=job.mutant.name)
+            self._bar.update(self._task, advance=1, description=self._name(job))
 
     def end(self, job: Job, finding: Finding) -> None:
         self._ended += 1
         if self._bar is not None:
-            self._bar.update(self._task, advance=self._left[job.mutant.name])  # what its catch made needless
+            self._bar.update(self._task, advance=self._left[job.subject])  # what its catch made needless
             return
         catch = finding.catch
         how = f"{catch.trial.test} under seed {catch.trial.seed}: {catch.trial.verdict}" if catch else SURVIVES
-        self._err.print(Text(f"[{self._ended}/{self._count}] {job.mutant.name}: {how}"), soft_wrap=True)
+        self._err.print(Text(f"[{self._ended}/{self._count}] {self._name(job)}: {how}"), soft_wrap=True)
+
+    def _name(self, job: Job) -> str:
+        return f"{job.mutant.name} under {job.schedule}" if self._named else job.mutant.name
 
     def __enter__(self) -> _Shown:
         if self._bar is not None:

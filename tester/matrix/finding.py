@@ -8,6 +8,7 @@ from typing import Any
 
 from tester.matrix.trial import Trial
 from tester.mutants import Mutant
+from tester.run import Options
 
 __all__ = ["Catch", "Finding", "Group", "first_catch", "order"]
 
@@ -42,6 +43,7 @@ class Finding:
     full: bool
     own: Sequence[Trial]
     others: Mapping[str, Sequence[Trial]]
+    schedule: str = Options.schedule
 
     @property
     def catch(self) -> Catch | None:
@@ -74,6 +76,7 @@ class Finding:
         return {
             "mutant": self.mutant.name,
             "part": self.mutant.part,
+            "schedule": self.schedule,
             "seeds": self.runs,
             "seeds_caught": self.seeds_caught if self.full else None,
             "first": catch

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from tester.matrix.comparison import MUCH_SOONER, Row
 from tester.matrix.finding import Finding
 from tester.parts import PARTS
+from tester.run import Options
 
 __all__ = ["SURVIVES", "page", "rates", "table"]
 
@@ -24,7 +26,7 @@ Each is one small change of the reference, with what a student may have thought.
 
 {rates}
 
-`tester mutants{full} --runs {seeds} --out docs/mutants.md` makes this page again, and `tester plant NAME DIR` a Raft
+`tester mutants{options} --runs {seeds} --out docs/mutants.md` makes this page again, and `tester plant NAME DIR` a Raft
 with one of the mistakes.
 """
 
@@ -35,6 +37,16 @@ _FIRST_ONLY = (
 _FULL = """\
 each was run on it under {seeds} seeds. “Seeds” are those under which one of them fails. Of the tests those that fail
 most often are named, with how often. “First” is the first failure if all run under seed 1, then all under seed 2, …"""
+
+
+_COMPARED = """\
+## The schedules compared
+
+The same mistakes and seeds under each `--schedule`, until the first catch; a mistake that survives counts with all its
+runs. One is found much sooner if all other schedules (mix, which is made of them, left aside) find it under a seed
+{sooner} times as high or higher, or not at all. One number a mistake and schedule is a small sample: a few runs more or
+less mean little.
+"""
 
 
 def rates(findings: Sequence[Finding]) -> list[tuple[str, int, int, int]]:
@@ -64,23 +76,46 @@ def table(findings: Sequence[Finding]) -> Table:
     return shown
 
 
-def page(findings: Sequence[Finding]) -> str:
-    """The page, as full as the findings are."""
+def page(findings: Sequence[Finding], comparison: Sequence[Row] = ()) -> str:
+    """The page, as full as the findings are; at its end the schedules compared."""
     seeds, full = findings[0].runs, findings[0].full
     lines = ["| part | mistakes | caught | under seed 1 already |", "|---|---|---|---|"]
     for name, count, caught, at_once in rates(findings):
         lines.append(f"| {name} | {count} | {caught} ({_percent(caught, count)}) | {at_once} |")
     how = (_FULL if full else _FIRST_ONLY).format(seeds=seeds)
-    text = _PAGE.format(
-        count=len(findings), how=how, seeds=seeds, rates="\n".join(lines), full=" --full" if full else ""
+    schedule = findings[0].schedule
+    options = "".join(
+        [
+            " --schedules" if comparison else "",
+            f" --schedule {schedule}" if schedule != Options.schedule else "",
+            " --full" if full else "",
+        ]
     )
+    text = _PAGE.format(count=len(findings), how=how, seeds=seeds, rates="\n".join(lines), options=options)
     for part, title in PARTS.items():
         found = [finding for finding in findings if finding.mutant.part == part]
         if found:
             columns = ["the mistake", "thought", *(["seeds"] if full else []), "caught by", "first"]
             rows = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
             text += "\n".join(["", f"## {part}: {title}", "", *rows, *map(_row, found), ""])
-    return text
+    return text + (_section(comparison) if comparison else "")
+
+
+def _section(comparison: Sequence[Row]) -> str:
+    """The schedules compared."""
+    head = "schedule", "under seed 1", f"within {comparison[0].runs}", "runs to the catch, mean", "median", "CPU s"
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    notes = []
+    for row in comparison:
+        cells = [
+            row.schedule, row.at_once, f"{row.caught} of {row.mistakes}", f"{row.mean_runs:.1f}",
+            f"{row.median_runs:g}", f"{row.cpu_s:.0f}",
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+        for names, what in ((row.only, "Only"), (row.sooner, "Much sooner")):
+            if names:
+                notes.append(f"- {what} under {row.schedule}: {', '.join(names)}.")
+    return "\n".join(["", _COMPARED.format(sooner=MUCH_SOONER), *lines, "", *notes, ""])
 
 
 def _row(finding: Finding) -> str:

@@ -1,6 +1,6 @@
 """What was run already, kept as one line of JSON a run, by what it was run on.
 
-    .raftlab/mutants/runs.jsonl     {"mutant": "double-vote", "key": "…", "test": …, "seed": 2, "verdict": …}
+    .raftlab/mutants/runs.jsonl     {"mutant": "double-vote", "schedule": "mix", "key": "…", "test": …, "seed": 2, …}
 
 A line counts as long as its key does: the hash of the mutant and of all code that has a say in its verdict. A line that
 a kill has cut short counts for nothing.
@@ -18,7 +18,10 @@ from pathlib import Path
 from tester.matrix.trial import Trial
 from tester.mutants import Mutant
 
-__all__ = ["Results", "key_of"]
+__all__ = ["Results", "Subject", "key_of"]
+
+Subject = tuple[str, str]
+"""A mutant's name and a schedule."""
 
 _CODE = ("labrpc", "raft", "kvraft", "tester", "tests/labs")
 
@@ -37,15 +40,15 @@ class Results:
     """The runs kept in `file`.
 
     Args:
-        keys: the mutants of this campaign, by name, with their keys; their runs under other keys are dropped.
-        fresh: whether all runs of these mutants are dropped.
+        keys: the subjects of this campaign with their mutants' keys; their runs under other keys are dropped.
+        fresh: whether all runs of these subjects are dropped.
     """
 
-    def __init__(self, file: Path, keys: Mapping[str, str], *, fresh: bool = False) -> None:
+    def __init__(self, file: Path, keys: Mapping[Subject, str], *, fresh: bool = False) -> None:
         self._file = file
         self._keys = keys
         self._lock = threading.Lock()
-        self._known: dict[str, dict[tuple[str, int], Trial]] = {name: {} for name in keys}
+        self._known: dict[Subject, dict[tuple[str, int], Trial]] = {subject: {} for subject in keys}
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         kept = [line for line in lines if self._take(line, fresh=fresh)]
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -57,25 +60,26 @@ class Results:
         """Whether `line` stays."""
         try:
             data = json.loads(line)
-            name, key = data.pop("mutant"), data.pop("key")
+            subject, key = (data.pop("mutant"), data.pop("schedule")), data.pop("key")
             trial = Trial(**data)
         except (ValueError, TypeError, KeyError, AttributeError):
             return False
-        if name in self._keys:
-            if fresh or key != self._keys[name] or trial.fault:
+        if subject in self._keys:
+            if fresh or key != self._keys[subject] or trial.fault:
                 return False
-            self._known[name][trial.test, trial.seed] = trial
+            self._known[subject][trial.test, trial.seed] = trial
         return True
 
-    def known(self, mutant: str) -> dict[tuple[str, int], Trial]:
-        """(test, seed) -> how that run of `mutant` ended."""
+    def known(self, subject: Subject) -> dict[tuple[str, int], Trial]:
+        """(test, seed) -> how that run of `subject` ended."""
         with self._lock:
-            return dict(self._known[mutant])
+            return dict(self._known[subject])
 
-    def add(self, mutant: str, trial: Trial) -> None:
+    def add(self, subject: Subject, trial: Trial) -> None:
         """Keeps one more; any thread may call it."""
-        line = json.dumps({"mutant": mutant, "key": self._keys[mutant], **asdict(trial)})
+        mutant, schedule = subject
+        line = json.dumps({"mutant": mutant, "schedule": schedule, "key": self._keys[subject], **asdict(trial)})
         with self._lock:
-            self._known[mutant][trial.test, trial.seed] = trial
+            self._known[subject][trial.test, trial.seed] = trial
             with self._file.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")

@@ -1,6 +1,7 @@
-"""One run of one graded test on one planted mistake, and a mistake's runs in a process of their own.
+"""What a run of a graded test on a planted mistake came to, and a mistake's runs in a process of their own.
 
-    {"solution": DIR, "groups": [[[test, seed], …], …], "full": false} --stdin--> python -m tester.matrix.trial
+    {"solution": DIR, "schedule": "mix", "groups": [[[test, seed], …], …], "full": false}
+        --stdin--> python -m tester.matrix.trial
     a line of JSON a run <--stdout--
 
 The process ends with its parent: its next line has nobody to read it.
@@ -11,19 +12,15 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-import time
 import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import pytest
-
-from tester import interrupts
-from tester.graded import graded_test
+from tester.attempts import Attempt, first
 from tester.report import verdict
-from tester.run import Options, Run
+from tester.run import Options
 
-__all__ = ["WALL_LIMIT_S", "Trial", "attempt"]
+__all__ = ["WALL_LIMIT_S", "Trial", "trial_of"]
 
 WALL_LIMIT_S = 120.0
 """Wall time one run may take: a mistake may make the code go round without end."""
@@ -48,39 +45,33 @@ class Trial:
     cpu_s: float = 0.0
 
 
-def attempt(solution: Path, test: str, seed: int) -> Trial:
-    """Runs `test` under `seed` on the code in `solution`."""
-    run = Run(seed, Options(solution=solution))
-    began = time.process_time()
-    found: dict[str, str | bool] = {}
-    lift = interrupts.limit_wall_time(WALL_LIMIT_S)
-    try:
-        with interrupts.deferred(run):
-            error = graded_test(test).attempt(run)
-            if isinstance(error, AssertionError):
-                found["verdict"] = verdict(error)
-            elif error is not None:
-                found["fault"] = "".join(traceback.format_exception(error))
-            run.close()
-    except pytest.skip.Exception:
-        found["skipped"] = True
-    finally:
-        lift()
-        for cluster in run.clusters:
-            cluster.journal.close()
-    return Trial(test, seed, cpu_s=round(time.process_time() - began, 3), **found)  # type: ignore[arg-type]
+def trial_of(attempt: Attempt) -> Trial:
+    """What there is to say of `attempt`."""
+    error = attempt.error
+    is_verdict = isinstance(error, AssertionError)
+    return Trial(
+        attempt.test.name,
+        attempt.run.seed,
+        verdict=verdict(error) if error is not None and is_verdict else "",
+        fault="" if error is None or is_verdict else "".join(traceback.format_exception(error)),
+        skipped=attempt.skipped,
+        cpu_s=round(attempt.cpu_s, 3),
+    )
 
 
 def main() -> None:
     """Does what stdin asks for: of each group all runs, or those up to the first catch."""
     asked = json.load(sys.stdin)
     out, sys.stdout = sys.stdout, sys.stderr  # what a test prints is no answer of ours
+
+    def look(attempt: Attempt) -> Trial | None:
+        trial = trial_of(attempt)
+        print(json.dumps(asdict(trial)), file=out, flush=True)
+        return trial if trial.verdict and not asked["full"] else None
+
     for group in asked["groups"]:
-        for test, seed in group:
-            trial = attempt(Path(asked["solution"]), test, seed)
-            print(json.dumps(asdict(trial)), file=out, flush=True)
-            if trial.verdict and not asked["full"]:
-                break
+        options = Options(solution=Path(asked["solution"]), schedule=asked["schedule"])
+        first(group, options, look, wall_limit_s=WALL_LIMIT_S)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ _ROWS: Final = (
 )  # fmt: skip
 """Of a process, from above."""
 
-_ROLES: Final = {"F": "follower", "C": "candidate", "L": "leader", "-": "down"}
+_ROLES: Final = {"F": "follower", "C": "candidate", "L": "leader", "-": "down"}  # "": there are none
 
 _NOTE_ROWS: Final = {
     "boot": "life", "crash": "life", "shutdown": "life", "save": "disk", "saved": "disk", "apply": "applied",
@@ -146,6 +146,8 @@ class _Trace:
 
     def _roles(self) -> None:
         for span in self._reading.roles:
+            if not span.role:
+                continue
             role = _ROLES[span.role]
             name = role if span.role == "-" else f"{role}, term {span.term}"
             self._add(span.lane, "role", span.start, span.end, name, "role", role=role, term=span.term)

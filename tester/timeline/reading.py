@@ -64,7 +64,10 @@ class Message:
 
 @dataclass(slots=True)
 class RoleSpan:
-    """`lane` was in `role` (F follower, C candidate, L leader, - down) and `term` from `start` to `end`."""
+    """`lane` was in `role` (F follower, C candidate, L leader, - down) and `term` from `start` to `end`.
+
+    Where nobody ever sent a message of Raft, `role` is "" while it is up.
+    """
 
     lane: str
     start: int
@@ -230,6 +233,8 @@ class _Reader:
         self._open_bands: dict[tuple[str, str], Band] = {}
         self._open_calls: dict[int, Call] = {}
         self._annotations: OpenAnnotations[Note] = OpenAnnotations()
+        self._has_raft = False
+        """Whether a message of Raft was sent."""
         self._lasted: set[int] = set()
         """The `order` of annotations that turned out to be intervals."""
         self._take: dict[type, Any] = {
@@ -281,6 +286,9 @@ class _Reader:
         reading = self._reading
         for name, server in self._servers.items():
             self._end_span(name, server, reading.end, is_last=True)
+        if not self._has_raft:
+            for span in reading.roles:
+                span.role = "-" if span.role == "-" else ""
         for band in self._open_bands.values():
             band.end = reading.end
         self._end_intervals(self._annotations.finish(reading.end))
@@ -370,6 +378,7 @@ class _Reader:
             event.message, event.reply_to, event.source, event.target, event.method, event.at, len(event.payload), body
         )
         message.order = self._reading.events
+        self._has_raft = self._has_raft or event.method.startswith("Raft.")
         self._reading.messages[event.message] = message
         if not isinstance(body, Record):
             return

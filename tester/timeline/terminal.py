@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from rich.text import Text
 
 from labrpc.network import is_clerk
-from tester.timeline.reading import Band, Reading
+from tester.timeline.reading import Band, Reading, RoleSpan
 from tester.timeline.rows import Cited, Gap, Row, between, near, rows_of
 
 __all__ = ["LEGEND", "lines"]
@@ -222,7 +222,7 @@ class _States:
     def __init__(self, reading: Reading) -> None:
         self.network_bands = [band for band in reading.bands if not band.hosts]
         self._changes = sorted(_changes(reading), key=lambda change: change[0])
-        widths = [len(f"{span.role}{span.term}") for span in reading.roles if span.role != "-"]
+        widths = [len(_role_text(span)) for span in reading.roles]
         marks = 2 if any(band.kind in ("disconnected", "paused", "partition") for band in reading.bands) else 0
         self.widest = max([2, *widths]) + min(marks, 1)
         self.restart()
@@ -262,7 +262,7 @@ class _States:
         if role == "-":
             return role
         mark = "x" if server in self._cut_off else "z" if server in self._paused else self._side.get(server, "")
-        return f"{role}{mark}" if role else " "
+        return f"{role}{mark}" or " "
 
     @property
     def waiting(self) -> str:
@@ -285,10 +285,15 @@ class _States:
         return "".join(slots)
 
 
+def _role_text(span: RoleSpan) -> str:
+    """Role and term, as L7; "-" if it is down, "" where there are no roles."""
+    return span.role if span.role in ("-", "") else f"{span.role}{span.term}"
+
+
 def _changes(reading: Reading) -> Iterator[tuple[int, str, str, str]]:
     """(order, what, host, new value)"""
     for span in reading.roles:
-        yield span.order, "role", span.lane, "-" if span.role == "-" else f"{span.role}{span.term}"
+        yield span.order, "role", span.lane, _role_text(span)
     for call in reading.calls:
         if is_clerk(call.host):
             yield call.order, "waiting", call.host, "1"

@@ -20,20 +20,10 @@ SNIPPET = "tests.harness.programs.snippet"
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {SNIPPET: Path(__file__).parent / "programs" / "snippet.py"}
 
-HEADER = """\
+HEADER = f"""\
+{(Path(__file__).parent / "programs" / "ping.py").read_text()}
 import queue, random, threading, time
-from dataclasses import dataclass
-from labrpc import annotate, decode, encode, message, rpc
-
-@message
-@dataclass
-class Ping:
-    number: int
-
-@message
-@dataclass
-class Pong:
-    number: int
+from labrpc import annotate, decode, encode, rpc
 
 """
 
@@ -52,7 +42,7 @@ class FixedDisturbance(Disturbance):
     """Preemption as a test wants it, not as the seed has it."""
 
     def __init__(self, mean_gap_steps: int = 0, longest_stall_ns: int = 0, longest_async_save_ns: int = 0) -> None:
-        super().__init__(Streams(0))
+        super().__init__(Streams(0), "none")
         self.mean_gap_steps = mean_gap_steps
         self.longest_stall_ns = longest_stall_ns
         self.longest_async_save_ns = longest_async_save_ns

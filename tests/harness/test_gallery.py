@@ -12,7 +12,6 @@ from typer.testing import CliRunner, Result
 from labrpc.errors import UsageError
 from tester import mutants
 from tester.cli import app
-from tester.gallery import command
 from tester.gallery.entries import load_entries
 from tester.graded import graded_test
 from tester.run import Options, Run
@@ -99,7 +98,7 @@ def test_a_mutant_that_no_longer_fits_is_an_error(monkeypatch, tmp_path, folder)
     changed = shutil.copytree(MUTANTS, tmp_path / "mutants")
     text = (changed / "double-vote.toml").read_text()
     (changed / "double-vote.toml").write_text(text.replace("before = '''", "before = '''no such line"))
-    monkeypatch.setattr(command, "_MUTANTS", changed)
+    monkeypatch.setattr(mutants, "FOLDER", changed)
     result = command_line("gallery", "--check", "--out", str(folder))
     assert isinstance(result.exception, UsageError)
     assert "mutant double-vote does not fit raft/raft.py" in str(result.exception)
@@ -153,7 +152,7 @@ def test_a_planted_mistake_is_the_reference_but_for_it(tmp_path):
 )
 def test_the_graded_tests_catch_it(tmp_path, mutant, test, seed, verdict):
     solution = mutants.load(MUTANTS / f"{mutant}.toml").plant(ROOT, tmp_path)
-    run = Run(seed, Options(solution=solution))
+    run = Run(seed, Options(solution=solution, schedule="uniform"))
     error = graded_test(test).attempt(run)
     run.close()
     assert verdict in str(error)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import raft
-from labrpc.virtual.frames import HostSettings, Output, Report
+from labrpc.frames import HostSettings, Output, Report
 from labrpc.virtual.host import Host
 from labrpc.virtual.instrument import instrument
 from labrpc.virtual.loader import CodeBundle

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from labrpc.virtual.frames import HostSettings, Report
+from labrpc.frames import HostSettings, Report
 from labrpc.virtual.host import Host
 from labrpc.virtual.instrument import instrument
 from labrpc.virtual.loader import CodeBundle

@@ -47,12 +47,15 @@ class Wire:
         )
         return self.count
 
-    def ask_vote(self, source: int, target: int, term: int, **more: Any) -> int:
+    def ask_vote(self, source: int, target: int, term: int, incarnation: int = 1, **more: Any) -> int:
         fields = {"term": term, "candidate_id": source, "last_log_index": 0, "last_log_term": 0, **more}
-        return self.send(source, target, "request_vote", "RequestVoteArgs", **fields)
+        return self.send(source, target, "request_vote", "RequestVoteArgs", 0, incarnation, **fields)
 
-    def answer_vote(self, request: int, voter: int, candidate: int, term: int, granted: bool = True) -> int:
-        return self.send(voter, candidate, "request_vote", "RequestVoteReply", request, term=term, vote_granted=granted)
+    def answer_vote(
+        self, request: int, voter: int, candidate: int, term: int, granted: bool = True, incarnation: int = 1
+    ) -> int:
+        fields = {"term": term, "vote_granted": granted}
+        return self.send(voter, candidate, "request_vote", "RequestVoteReply", request, incarnation, **fields)
 
     def append(self, source: int, target: int, term: int, incarnation: int = 1) -> int:
         return self.send(
@@ -314,3 +317,44 @@ def test_probing_leaves_no_trace_in_the_run(monkeypatch):
     with_probe = journal_hash()
     monkeypatch.setattr("tester.probe.DurabilityProbe.rival_that_wins", lambda *_: None)
     assert journal_hash() == with_probe
+
+
+# ------------------------------------------------------------------ candidates that ask before they have saved
+
+
+def test_a_candidacy_lost_in_a_crash_may_be_followed_by_a_vote_for_another():
+    wire = Wire()
+    wire.ask_vote(2, 1, 7)
+    request = wire.ask_vote(0, 2, 7)
+    wire.answer_vote(request, 2, 0, 7, incarnation=2)
+
+
+def test_a_candidacy_that_a_crash_took_back_leaves_the_server_in_its_old_term():
+    wire = Wire()
+    wire.ask_vote(2, 1, 7)
+    wire.append(2, 1, 6, incarnation=2)
+
+
+def test_a_leader_that_comes_back_and_votes_for_another_in_its_term_has_voted_twice():
+    wire = Wire()
+    wire.ask_vote(2, 1, 7)
+    wire.append(2, 1, 7)
+    request = wire.ask_vote(0, 2, 7)
+    with pytest.raises(InvariantViolation, match="server 2 voted for 2 and for 0 in term 7"):
+        wire.answer_vote(request, 2, 0, 7, incarnation=2)
+
+
+def test_who_has_voted_for_another_does_not_stand_in_that_term_after_a_crash():
+    wire = Wire()
+    request = wire.ask_vote(0, 2, 7)
+    wire.answer_vote(request, 2, 0, 7)
+    with pytest.raises(InvariantViolation, match="server 2 voted for 0 and for 2 in term 7"):
+        wire.ask_vote(2, 1, 7, incarnation=2)
+
+
+def test_a_server_that_asks_for_votes_in_a_term_below_the_one_it_answered_in_has_gone_back():
+    wire = Wire()
+    request = wire.ask_vote(0, 2, 7)
+    wire.answer_vote(request, 2, 0, 7)
+    with pytest.raises(InvariantViolation, match="server 2 came back from its crash in term 6, but had sent term 7"):
+        wire.ask_vote(2, 1, 6, incarnation=2)

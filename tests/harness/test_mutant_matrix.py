@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -15,16 +16,20 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from labrpc.errors import HarnessError, UsageError
+from labrpc.virtual.disturbance import SCHEDULES
 from tester import mutants
+from tester.attempts import first
 from tester.cli import app
 from tester.graded import graded_tests
 from tester.matrix import campaign
 from tester.matrix.campaign import Job
-from tester.matrix.finding import order
+from tester.matrix.comparison import compare
+from tester.matrix.finding import Finding, order
 from tester.matrix.results import Results, key_of
-from tester.matrix.trial import Trial, attempt
+from tester.matrix.trial import Trial, trial_of
 from tester.mutants import Mutant
 from tester.parts import PARTS
+from tester.run import Options
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / mutants.FOLDER
@@ -126,15 +131,18 @@ def test_a_sample_of_the_mistakes_is_caught():
         ("leader-silent-at-first", "test_initial_election", "in 2 s though nothing failed"),
         ("candidate-defies-the-leader", "test_many_elections", "from the leader of term"),
         ("any-vote-request-resets-the-timer", "test_only_one_can_lead", "do vote requests that it must refuse reset"),
-        ("back-by-one", "test_backup", "does next_index go back by one entry a rejection?"),
+        ("back-by-one", "test_fast_backup", "does next_index go back by one entry a rejection?"),
         ("late-answers-counted", "test_late_acknowledgements", "IndexError"),
         ("snapshot-installed-again", "test_snapshot_install", "must not take the state back"),
     ],
 )
 def test_a_test_sharpened_for_a_mistake_catches_it(tmp_path, mutant, test, verdict):
     solution = mutants.load(FOLDER / f"{mutant}.toml").plant(ROOT, tmp_path / "solution")
-    found = (attempt(solution, test, seed).verdict for seed in range(1, 13))
-    assert verdict in next(filter(None, found))
+    found = first(
+        ((test, seed) for seed in range(1, 13)), Options(solution=solution), lambda each: trial_of(each).verdict or None
+    )
+    assert found is not None
+    assert verdict in found
 
 
 def test_a_mistake_that_survives_is_named_and_is_exit_code_1(tmp_path):
@@ -205,6 +213,51 @@ def test_ctrl_c_says_that_the_same_command_goes_on():
     assert "stopped; what was run is kept, and the same command goes on from there" in said
 
 
+def test_schedules_are_compared_on_the_same_mistakes_and_seeds():
+    names = ["double-vote", "leader-by-plurality"]
+    command = [*names, "--schedules", "--runs", "2", "--json", "out.json", "--out", "out.md"]
+    assert command_line(*command).exit_code == 0
+    assert {(line["mutant"], line["schedule"]) for line in kept()} == set(itertools.product(names, SCHEDULES))
+    rows = json.loads(Path("out.json").read_text())["schedules"]
+    assert [row["schedule"] for row in rows] == list(SCHEDULES)
+    for row in rows:
+        firsts = [line for line in kept() if line["schedule"] == row["schedule"]]
+        assert row["cpu_s"] == pytest.approx(sum(line["cpu_s"] for line in firsts), abs=0.06)
+        assert row["mean_runs"] == len(firsts) / 2
+        assert row["caught"] == sum(bool(line["verdict"]) for line in firsts)
+    page = Path("out.md").read_text()
+    assert "## The schedules compared" in page
+    assert "tester mutants --schedules --runs 2 --out" in page
+    assert all(f"| {name} | " in page for name in SCHEDULES)
+
+    before = len(kept())
+    assert command_line("double-vote", "--runs", "2", "--schedule", "pct", "--out", "pct.md").exit_code == 0
+    assert len(kept()) == before, "that was known"
+    assert "tester mutants --schedule pct --runs 2" in Path("pct.md").read_text()
+
+
+def test_what_only_one_schedule_finds_and_what_it_finds_much_sooner():
+    known = mutants.load_all(FOLDER)[:3]
+
+    def findings(schedule: str, *seeds: int) -> list[Finding]:
+        """Of the first three mistakes, caught under these seeds; 0: not at all."""
+        found = []
+        for mutant, seed in zip(known, seeds, strict=True):
+            trials = [Trial("x", each, "no" if each == seed else "", cpu_s=0.5) for each in range(1, (seed or 20) + 1)]
+            found.append(Finding(mutant, 20, False, trials, {}, schedule))
+        return found
+
+    compared = {"mix": (1, 1, 1), "uniform": (8, 0, 1), "swarm": (2, 5, 1), "pct": (9, 0, 4)}
+    rows = {row.schedule: row for row in compare({name: findings(name, *seeds) for name, seeds in compared.items()})}
+    names = [mutant.name for mutant in known]
+    assert (rows["swarm"].only, rows["swarm"].sooner) == ([names[1]], [names[0]])
+    for name in ("mix", "uniform", "pct"):
+        assert (rows[name].only, rows[name].sooner) == ([], [])
+    uniform = rows["uniform"]
+    assert (uniform.at_once, uniform.caught, uniform.mistakes) == (1, 2, 3)
+    assert (uniform.mean_runs, uniform.median_runs, uniform.cpu_s) == (9.7, 8, 14.5)
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -212,6 +265,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on():
         (["--part", "2E"], "there is no part 2E; there are 2A, 2B"),
         (["double-vote", "--part", "3A"], "none of the mutants named is of part 3A"),
         (["--json", "no/such/file"], "no/such is no folder"),
+        (["--schedule", "often"], "--schedule often is not one of mix, uniform, swarm, pct, none"),
         (["--folder", "nowhere"], "in a checkout of it: there is no nowhere"),
     ],
 )
@@ -256,10 +310,12 @@ def test_results_count_as_long_as_neither_the_mistake_nor_the_code_changes(tmp_p
     assert key_of(mutant, tmp_path) != empty
 
     file = tmp_path / "runs.jsonl"
-    Results(file, {"a": "1", "b": "1"}).add("a", Trial("test_x", 1, verdict="no"))
-    assert Results(file, {"b": "1"}).known("b") == {}
-    assert Results(file, {"a": "1"}).known("a") == {("test_x", 1): Trial("test_x", 1, verdict="no")}
-    assert Results(file, {"a": "2"}).known("a") == {}, "of older code"
+    a, b, a_pct = ("a", "mix"), ("b", "mix"), ("a", "pct")
+    Results(file, {a: "1", b: "1", a_pct: "1"}).add(a, Trial("test_x", 1, verdict="no"))
+    assert Results(file, {b: "1"}).known(b) == {}
+    assert Results(file, {a: "1"}).known(a) == {("test_x", 1): Trial("test_x", 1, verdict="no")}
+    assert Results(file, {a_pct: "1"}).known(a_pct) == {}, "of another schedule"
+    assert Results(file, {a: "2"}).known(a) == {}, "of older code"
     assert file.read_text() == ""
 
 

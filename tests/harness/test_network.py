@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import statistics
 from collections import Counter
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from labrpc.climate import Climate
 from labrpc.errors import UsageError
 from labrpc.network import Fate, Network
 from labrpc.streams import Streams
@@ -248,6 +251,55 @@ def test_an_unreliable_network_loses_a_tenth_and_delays_up_to_26_ms(is_reply: bo
     assert 0 <= min(found) < MS
     assert 25 * MS < max(found) < 26 * MS
     assert statistics.fmean(found) == pytest.approx(13 * MS, rel=0.03)
+
+
+def test_a_climate_says_how_much_is_lost_how_late_and_how_often_twice() -> None:
+    climate = Climate(
+        spread_ns=4 * MS, late_per_thousand=100, late_ns=20 * MS, lost_per_thousand=50, delay_ns=8 * MS,
+        duplicated_per_thousand=30,
+    )  # fmt: skip
+    net = network(latency_ns=0, climate=climate)
+    quiet = delays(net, 5000)
+    assert statistics.fmean(quiet) == pytest.approx(2 * MS + 0.1 * 10 * MS, rel=0.05)
+    assert max(quiet) > 20 * MS
+    assert 400 < sum(delay > 4 * MS for delay in quiet) < 520, "a tenth is late, by 0 to 20 ms more"
+    net.reliable = False
+    found = delays(net, 5000)
+    assert 4_650 < len(found) < 4_850
+    assert statistics.fmean(found) == pytest.approx(statistics.fmean(quiet) + 4 * MS, rel=0.05)
+    twice = {pair: sum(len(net.send(*pair, 10).delays) == 2 for _ in range(5000)) for pair in (("0", "1"), ("c0", "1"))}
+    assert 90 < twice["0", "1"] < 200
+    assert twice["c0", "1"] == 0, "a clerk's put must not be executed twice"
+
+
+@pytest.mark.parametrize(("slow", "links"), [("", 0), ("host", 6), ("link", 1), ("way", 3)])
+def test_a_climate_says_who_is_slow(slow: str, links: int) -> None:
+    chosen = set()
+    pairs = list(itertools.permutations(["0", "1", "2", "c0"], 2))
+    for seed in range(20):
+        net = network(seed, latency_ns=0, climate=Climate(slow=slow, slow_ns=10 * MS))
+        found = {pair for pair in pairs if max(delays(net, 30, source=pair[0], target=pair[1])) > 0}
+        assert len(found) == links
+        chosen.add(frozenset(found))
+        if slow == "host":
+            assert frozenset.intersection(*map(frozenset, found)) <= {"0", "1", "2"}
+        elif slow:
+            assert not any("c0" in pair for pair in found)
+    assert len(chosen) == {"": 1, "host": 3, "link": 6, "way": 1}[slow]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ({"slow": "all"}, "slow 'all' is not one of '', 'host', 'link', 'way'"),
+        ({"lost_per_thousand": 1001}, "lost_per_thousand 1001 is not in 0..1000"),
+        ({"late_ns": -1}, "late_ns -1 must be 0 or more"),
+        ({"delay_ns": 0}, "delay_ns 0 must be 1 or more"),
+    ],
+)
+def test_a_climate_that_makes_no_sense_is_an_error(wrong: dict[str, Any], expected: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(expected)):
+        Climate(**wrong)
 
 
 def test_a_lost_message_says_lost() -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from labrpc.errors import UsageError
+from labrpc.frames import HostSettings, Report, Save, Saved
 from labrpc.persister import MemoryPersister, Persister, SaveFuture
-from labrpc.virtual.frames import HostSettings, Report, Save, Saved
 from labrpc.virtual.host import Host
 from labrpc.virtual.loader import CodeBundle
 
@@ -192,11 +192,21 @@ class Driver:
 
     Args:
         latencies: how long each asynchronous save takes, in ns.
+        sync_latencies: how long each synchronous one takes.
     """
 
-    def __init__(self, latencies: list[int] | None = None, *, seed: int = 1, longest: int = 100 * MS) -> None:
+    def __init__(
+        self,
+        latencies: list[int] | None = None,
+        *,
+        seed: int = 1,
+        longest: int = 100 * MS,
+        sync_latencies: list[int] | None = None,
+    ) -> None:
         overrides = [("host/disk/latency", n, value) for n, value in enumerate(latencies or [])]
+        overrides += [("host/disk/sync", n, value) for n, value in enumerate(sync_latencies or [])]
         settings = HostSettings("0", 1, seed.to_bytes(16, "big"), "host", overrides, 0, 0, longest, 1 << 20)
+        settings.longest_sync_save_ns = 100 * MS if sync_latencies else 0
         self.host = Host(settings, CodeBundle({}, {}))
         self.persister = self.host.persister
         self.effects: list[Any] = []
@@ -223,6 +233,22 @@ class Driver:
 
     def durable(self) -> set[int]:
         return {effect.number for effect in self.effects + self.host._effects if isinstance(effect, Saved)}
+
+
+def test_slow_synchronous_saves_return_when_they_are_durable_and_in_their_order() -> None:
+    driver = Driver([3 * MS], sync_latencies=[5 * MS, 2 * MS])
+
+    def main() -> None:
+        driver.persister.save(b"one")
+        assert driver.host.clock() // MS == 5
+        assert driver.durable() == {1}
+        future = driver.persister.save_async(b"two")
+        driver.persister.save(b"three")
+        assert driver.host.clock() // MS == 10, "after the one before it"
+        assert future.done()
+        assert driver.durable() == {1, 2, 3}
+
+    assert in_short(driver.run(main)) == ["Save 1", "Saved 1", "Save 2", "Save 3", "Saved 2", "Saved 3"]
 
 
 def in_short(told: list[Told]) -> list[str]:

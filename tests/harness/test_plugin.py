@@ -198,7 +198,8 @@ def test_warnings_of_the_lab_are_pytest_warnings(run_pytest, tmp_path):
         (["--servers", "goroutines"], "--servers goroutines is not one of threads, processes"),
         (["--solution", "/nowhere/at/all"], "--solution /nowhere/at/all is not a folder"),
         (["--solution", str(ROOT / "docs")], "no raft/ or kvraft/ package"),
-        (["--stalls", "maybe"], "--stalls maybe is neither on nor off"),
+        (["--schedule", "maybe"], "--schedule maybe is not one of mix, uniform, swarm, pct, none"),
+        (["--schedule", "pct", "--clock", "real"], "--schedule pct needs --clock virtual"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )

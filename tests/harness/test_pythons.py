@@ -10,15 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from labrpc.streams import Streams
+from labrpc.virtual.disturbance import Disturbance
+
 ROOT = Path(__file__).parents[2]
 OTHERS = ("3.11", "3.12", "3.13")
+SEEDS = range(105, 110)
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def journal_hashes(python: str, folder: Path, servers: str, hash_seed: str) -> dict[str, str]:
-    """Journal hash by test id and seed of part 2A under five seeds, run by `python`."""
+    """Journal hash by test id and seed of part 2A under seeds that have every schedule of mix, run by `python`."""
+    assert {Disturbance(Streams(seed)).schedule for seed in SEEDS} == {"uniform", "swarm", "pct"}
     results = folder / f"{servers}-{hash_seed}.xml"
-    command = [python, "-m", "pytest", "tests/labs", "-m", "2A", "--seed", "100", "--runs", "5", "--servers", servers,
+    seeds = ["--seed", str(SEEDS[0]), "--runs", str(len(SEEDS))]
+    command = [python, "-m", "pytest", "tests/labs", "-m", "2A", *seeds, "--servers", servers,
                "-q", "-p", "no:cacheprovider", f"--junitxml={results}"]  # fmt: skip
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST"):

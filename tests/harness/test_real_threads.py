@@ -340,6 +340,17 @@ def test_stalls(raft_cluster):
     assert False, "too few were told"
 
 @part("2A", points=1)
+def test_stalls_at_first(raft_cluster, tmp_path_factory):
+    again = tmp_path_factory.getbasetemp() / "again"
+    cluster = raft_cluster(servers=3)
+    cluster.one_leader()
+    if not again.exists():
+        again.touch()
+        time.sleep(0.6)
+        cluster.sleep(0.01)
+        assert False, "too few were told"
+
+@part("2A", points=1)
 def test_sleeps(raft_cluster):
     raft_cluster(servers=3).sleep(60)
 """
@@ -347,10 +358,18 @@ def test_sleeps(raft_cluster):
 
 def test_a_stall_is_reported_as_the_harness_s_fault(run_pytest, tmp_path):
     (tmp_path / "test_slow.py").write_text(STALLS)
-    result = run_pytest("--clock", "real", "-k", "stalls", tests=str(tmp_path / "test_slow.py"))
+    result = run_pytest("--clock", "real", "-k", "stalls and not first", tests=str(tmp_path / "test_slow.py"))
     text = result.stdout.str()
     assert "HarnessStalled: the harness itself stood still for 1." in text
     assert "(the test's own verdict was: too few were told" in text
+    assert "so the test was run once more" in text
+
+
+def test_a_test_whose_run_stood_still_has_one_more_try(run_pytest, tmp_path):
+    (tmp_path / "test_slow.py").write_text(STALLS)
+    result = run_pytest("--clock", "real", "-k", "first", tests=str(tmp_path / "test_slow.py"))
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.re_match_lines([".*stood still for 0.* so the test was run once more"])
 
 
 def test_the_wall_time_limit_shows_where_every_thread_is(run_pytest, tmp_path):

@@ -115,7 +115,7 @@ def test_a_run_that_fails_prints_its_report_and_keeps_its_page(replay, tmp_path)
         ([SHORT, "--seed", "1", "--break", "server=1,line=raft/raft.py:2"], "no code on line 2 of raft/raft.py; "),
         ([SHORT, "--seed", "1", "--record"], "--record is about one server"),
         ([SHORT, "--seed", "1", "--servers", "fibres"], "--servers fibres is not one of"),
-        ([SHORT, "--seed", "1", "--stalls", "some"], "--stalls some is neither on nor off"),
+        ([SHORT, "--seed", "1", "--schedule", "some"], "--schedule some is not one of mix, uniform, swarm, pct, none"),
         ([SHORT, "--seed", "1", "--solution", "nowhere"], "--solution nowhere is not a folder"),
         ([SHORT, "--shrunk", "nowhere.json"], "--shrunk nowhere.json: No such file"),
     ],
@@ -361,8 +361,8 @@ def test_one_server_alone_under_pdb(replay):
 
 def test_a_run_of_another_world_is_recorded_anew(replay):
     replay(SHORT, "--seed", "7", "--server", "1")
-    _, text = replay(SHORT, "--seed", "7", "--server", "1", "--stalls", "off")
-    assert "it is made anew" in text
+    _, text = replay(SHORT, "--seed", "7", "--server", "1", "--schedule", "none")
+    assert "is of the repository's code, not the repository's code, schedule none: it is made anew" in text
     assert "every effect is equal" in text
 
 

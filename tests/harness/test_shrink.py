@@ -306,6 +306,10 @@ def test_decisions_are_told_in_sentences_with_their_times():
         Decision("host/1/1/stall/Raft.append#4.0", 31, 3_100_000, 902_000_000, "Raft.append at raft/raft.py:2"),
         Decision("cluster-1/event/start", 7, 1, 1_000_000_000, "4 'x'"),
         Decision("crash/1/survive", 1, 2, 2_000_000_000, ""),
+        Decision("host/1/1/stall/Raft.append#4.0", 40, 1, 3_000_000_000, "Raft.append at raft/raft.py:2"),
+        Decision("host/1/1/turn/ticker#0.2", 1, 2, 4_000_000_000, "ticker\nRaft.append\nworker"),
+        Decision("host/1/1/disk/latency", 1, 2_000_000, 5_000_000_000, ""),
+        Decision("host/1/1/disk/sync", 1, 2_000_000, 6_000_000_000, ""),
     ]  # fmt: skip
     assert [(sentence.at / 1e9, sentence.text) for sentence in tell(decisions, [[], []])] == [
         (0.3, "server 2 crashes in place of the effect that is number 3 from now"),
@@ -313,10 +317,14 @@ def test_decisions_are_told_in_sentences_with_their_times():
         (0.902, 'server 1\'s thread "Raft.append" is stalled for 3.1 ms at raft/raft.py:2'),
         (1.0, "the test gives server 4 command 'x'"),
         (2.0, "server 1 crashes, and of its saves that were pending 2 survive"),
+        (3.0, 'server 1\'s thread "Raft.append" gives way to one of higher priority at raft/raft.py:2'),
+        (4.0, 'server 1\'s thread "ticker" goes ahead of "Raft.append", "worker"'),
+        (5.0, "an asynchronous save of server 1 takes 2 ms"),
+        (6.0, "a synchronous save of server 1 takes 2 ms"),
     ]
-    assert tell_how_many(decisions * 3, decisions) == "2 faults, 1 command and 2 decisions of 15 remain"
-    assert tell_how_many(decisions, decisions[:1]) == "1 fault of 5 remains"
-    assert tell_how_many(decisions, []) == "nothing of 5 remains: the run fails though all is calm"
+    assert tell_how_many(decisions * 3, decisions) == "2 faults, 1 command and 6 decisions of 27 remain"
+    assert tell_how_many(decisions, decisions[:1]) == "1 fault of 9 remains"
+    assert tell_how_many(decisions, []) == "nothing of 9 remains: the run fails though all is calm"
 
 
 def test_what_befell_a_message_is_told_with_its_number_and_name():
@@ -342,7 +350,7 @@ GOOD = {"format": "raftlab-shrunk", "version": 1, "test": "t", "seed": 3, "decis
 
 
 def test_a_shrunk_run_is_written_and_read(tmp_path):
-    run = ShrunkRun("test_x", 7, {("event/cut", 2): 1, ("net/0->1/drop", 5): 999}, of=312)
+    run = ShrunkRun("test_x", 7, {("event/cut", 2): 1, ("net/0->1/drop", 5): 999}, of=312, schedule="pct")
     run.save(tmp_path / "a" / "b.json")
     assert ShrunkRun.load(tmp_path / "a" / "b.json") == run
     assert json.loads((tmp_path / "a" / "b.json").read_text())["version"] == 1
@@ -358,6 +366,7 @@ def test_a_shrunk_run_is_written_and_read(tmp_path):
         (json.dumps({**GOOD, "seed": -1}), "seed is -1, not a number of 0 or more"),
         (json.dumps({**GOOD, "seed": True}), "seed is True"),
         (json.dumps({**GOOD, "test": 4}), "test is 4, not a test's name"),
+        (json.dumps({**GOOD, "schedule": "x"}), "schedule is 'x', not one of mix, uniform, swarm, pct, none"),
         (json.dumps({**GOOD, "decisions": 4}), "decisions is 4, not a list"),
         (json.dumps({**GOOD, "decisions": [["a", 0, 1], ["a", 0]]}), r"decision 1 is \['a', 0\], not a stream"),
         (json.dumps({**GOOD, "decisions": [["a", 0, 1.5]]}), "decision 0 is"),
@@ -378,16 +387,20 @@ def planted(name: str, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("mutant", "test", "seed", "most", "times"),
+    ("mutant", "test", "seed", "schedule", "most", "times"),
     [
-        ("double-vote", "test_2a_election.py::test_many_elections", "0", 3, 1),
-        ("append-not-saved", "test_2c_persistence.py::test_persist_basic", "1", 3, 2),
+        ("double-vote", "test_2a_election.py::test_many_elections", "0", "mix", 3, 1),
+        ("append-not-saved", "test_2c_persistence.py::test_persist_basic", "1", "mix", 3, 2),
+        ("double-vote", "test_2a_election.py::test_many_elections", "0", "pct", 4, 1),
+        ("double-vote", "test_2a_election.py::test_many_elections", "0", "swarm", 4, 1),
     ],
-    ids=["double-vote", "append-not-saved"],
+    ids=["double-vote", "append-not-saved", "under pct", "under swarm"],
 )
-def test_a_failing_run_gets_small_and_replays(run_pytest, tmp_path, pytester, mutant, test, seed, most, times):
+def test_a_failing_run_gets_small_and_replays(
+    run_pytest, tmp_path, pytester, mutant, test, seed, schedule, most, times
+):
     solution = planted(mutant, tmp_path)
-    command = ["--seed", seed, "--solution", str(solution), "--stalls", "on"]
+    command = ["--seed", seed, "--solution", str(solution), "--schedule", schedule]
     found = [
         run_pytest(*command, "--shrink", "--shrink-budget", "300runs", tests=str(LABS / test)) for _ in range(times)
     ]
@@ -405,7 +418,9 @@ def test_a_failing_run_gets_small_and_replays(run_pytest, tmp_path, pytester, mu
 
     replay = shlex.split(re.search(r"replay  pytest (.+)", texts[0])[1])
     assert "--solution" in replay
-    assert replay[-2:] == ["--shrunk", f".raftlab/shrunk/{name}-{seed}.json"]
+    named = [] if schedule == "mix" else ["--schedule", schedule]
+    assert replay[-2 - len(named) :] == [*named, "--shrunk", f".raftlab/shrunk/{name}-{seed}.json"]
+    assert ShrunkRun.load(file).schedule == schedule
     again = run_pytest(*replay, tests=None).stdout.str()
     assert re.search(r"hash (\w+)", again)[1] == hashes[0]
     verdict = texts[0].partition("___\n")[2].partition("\n")[0]

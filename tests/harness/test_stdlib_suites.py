@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from labrpc.frames import HostSettings
 from labrpc.virtual import diagnosis
-from labrpc.virtual.frames import HostSettings
 from labrpc.virtual.host import Host
 from labrpc.virtual.loader import CodeBundle, Loader
 from labrpc.virtual.stdlib.local import local

@@ -69,6 +69,8 @@ def table(events: Any, **options: Any) -> list[str]:
     return [line for line in drawn(events, **options) if re.match(r"[┏┃┗* ]* +\d+\.\d{4} ", line)]
 
 
+REFUSAL = sent(0, 91, "2", "1", "request_vote", 90, term=0, vote_granted=False)
+"""A message of Raft that changes nothing."""
 ENTRY = Record("LogEntry", {"term": 3, "command": "x"})
 ELECTION = [
     *booted("0", "1", "2"),
@@ -167,7 +169,8 @@ def test_a_client_is_told_by_whom():
         Controlled(200, "c0", 2, "put", encode(("x", "2", 1))),
     ]
     assert story(events) == ["c0 get('x') -> ('1', 1, 'OK'), told by 0", "c0 put('x', '2', 1) …"]
-    assert table(events)[-1].split()[1:3] == ["F0", "c0"]
+    line = table(events)[-1]
+    assert line.split()[1] == "c0", "where there is no Raft, there are no roles"
 
 
 def test_what_follows_at_once_is_one_row():
@@ -238,19 +241,27 @@ def test_an_arrow_leads_from_the_sender_over_the_lanes_between_to_the_receiver()
 
 
 def test_servers_that_are_down_or_cut_off_are_marked():
-    events = [*booted("0", "1", "2"), Faulted(1, "disconnect", "0"), Stopped(2, "1", 1, "crash")]
+    events = [*booted("0", "1", "2"), REFUSAL, Faulted(1, "disconnect", "0"), Stopped(2, "1", 1, "crash")]
     assert table(events)[-1].split()[1:4] == ["F0x", "-", "F0"]
+
+
+def test_where_nobody_sends_a_message_of_raft_there_are_no_roles():
+    events = [*booted("0", "1"), Faulted(1, "disconnect", "0"), Stopped(2, "1", 1, "crash"), Booted(3, "1", 2, 0, 0)]
+    assert [span.role for span in read([*events, REFUSAL]).roles if span.lane == "1"] == ["F", "-", "F"]
+    assert [span.role for span in read(events).roles if span.lane == "1"] == ["", "-", ""]
+    assert [line.split()[1:3] for line in table(events)[-2:]] == [["x", "-"], ["x", "1"]]
 
 
 def test_sides_of_a_partition_have_letters_and_a_bracket_spans_it():
     events = [
         *booted("0", "1", "2"),
+        REFUSAL,
         Faulted(1, "partition", "0 | 1 2"),
         Stopped(2, "0", 1, "crash"),
         Faulted(3, "heal", ""),
         Stopped(4, "1", 1, "crash"),
     ]
-    begin, inside, end, after = table(events)
+    _, begin, inside, end, after = table(events)
     assert begin.split()[:5] == ["┏", "0.0000", "F0a", "F0b", "F0b"]
     assert inside.split()[:5] == ["┃", "0.0000", "-", "F0b", "F0b"]
     assert end.split()[:5] == ["┗", "0.0000", "-", "F0", "F0"]

@@ -326,7 +326,7 @@ def test_every_decision_can_be_overridden_alone():
     """Slowing one message by hand leaves every decision before it as it was."""
 
     def events(overrides):
-        run = Run(11, Options(stalls=False), overrides=overrides)
+        run = Run(11, Options(schedule="none"), overrides=overrides)
         cluster = RaftCluster(run, 3)
         cluster.one_leader()
         journal = list(cluster.journal)

@@ -157,9 +157,9 @@ def test_rejoin(raft_cluster):
     cluster.one(105, 3, retry=True)
 
 
-@part("2B", points=10)
+@part("2B", points=5)
 def test_backup(raft_cluster):
-    """Long conflicting logs are repaired fast, in few RPCs: `one`'s own 10 s demand it, too (§5.3, end)."""
+    """Long conflicting logs are repaired, by one entry a refusal if need be: `one` allows 10 s."""
     cluster = raft_cluster(servers=5)
 
     def start_fifty(leader: int) -> None:
@@ -194,6 +194,16 @@ def test_backup(raft_cluster):
     cluster.connect(*range(5))
     cluster.one(cluster.command(), 5, retry=True)
 
+
+@part("2B", points=5)
+def test_fast_backup(raft_cluster):
+    """A server far behind catches up in few RPCs.
+
+    The paper leaves this to the builder (§5.3, end): a Raft that goes back by one entry a refusal is correct. The lab
+    asks for more, here alone: everywhere else there is time for the slow way.
+    """
+    cluster = raft_cluster(servers=5)
+    cluster.one(cluster.command(), 5, retry=True)
     leader = cluster.one_leader()
     behind = (leader + 1) % 5
     cluster.disconnect(behind)

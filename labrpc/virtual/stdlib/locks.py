@@ -13,8 +13,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from labrpc.context import HostEnded
 from labrpc.virtual import diagnosis
-from labrpc.virtual.scheduler import GreenThread, HostEnded
+from labrpc.virtual.scheduler import GreenThread
 from labrpc.virtual.stdlib.waiting import POLL_STEPS, HostObject, NumberedObject, Waiter, deadline_after, notify
 
 __all__ = ["Condition", "Lock", "RLock"]

@@ -9,8 +9,8 @@ from sys import _getframe
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from labrpc.context import HostEnded
 from labrpc.errors import UsageError
-from labrpc.virtual.scheduler import HostEnded
 from labrpc.virtual.stdlib.waiting import current_host
 
 if TYPE_CHECKING:

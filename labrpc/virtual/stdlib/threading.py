@@ -13,7 +13,8 @@ from threading import BrokenBarrierError, ExceptHookArgs
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from labrpc.virtual.scheduler import GreenThread, HostEnded
+from labrpc.context import HostEnded
+from labrpc.virtual.scheduler import GreenThread
 from labrpc.virtual.stdlib.local import local
 from labrpc.virtual.stdlib.locks import Condition, Lock, RLock
 from labrpc.virtual.stdlib.signals import Barrier, BoundedSemaphore, Event, Semaphore

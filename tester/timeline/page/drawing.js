@@ -241,7 +241,7 @@ function drawMoreLanes(c) {
 function drawStanding(c, lane, top) {
   const role = roleAt(lane.host, view.cursor);
   const at = progressAt(lane.host, view.cursor);
-  if (!role) return;
+  if (!role || !role.role) return;
   c.font = `11px ${FONT}`;
   c.fillStyle = colours.soft;
   c.fillText(role.role === "-" ? "down" : `${role.role} · term ${role.term}`, 12, top + 3 + ROLE + 8);
@@ -267,7 +267,7 @@ function overviewStrip(wide, high) {
   servers.forEach((host, nth) => {
     const all = roles[host];
     for (let i = 0; i < all.start.length; i++) {
-      if (all.role[i] === "-") continue;
+      if (all.role[i] === "-" || !all.role[i]) continue;
       c.fillStyle = colours[all.role[i] === "L" ? "l-edge" : ROLES[all.role[i]].fill];
       const left = stripX(all.start[i], wide);
       c.fillRect(left, 4 + nth * each, Math.max(stripX(all.end[i], wide) - left, 0.7), Math.max(1, each - 1));

@@ -37,7 +37,7 @@ const events = (() => {
   roles.forEach((all, server) => {
     for (let i = 1; i < all.start.length; i++) {
       const same = all.role[i] === all.role[i - 1] && all.term[i] === all.term[i - 1];
-      if (all.role[i] !== "-" && !same) add(all.start[i], ROLE_BEGINS, i, server);
+      if (all.role[i] && all.role[i] !== "-" && !same) add(all.start[i], ROLE_BEGINS, i, server);
     }
   });
   const sorted = Int32Array.from(at.keys()).sort((a, b) => at[a] - at[b] || RANKS[type[a]] - RANKS[type[b]] || a - b);

@@ -15,6 +15,7 @@ const ROLES = {
   C: { fill: "c", text: "c-text", word: "candidate" },
   F: { fill: "f", text: "f-text", word: "follower" },
   "-": { fill: "down", text: "down-text", word: "down" },
+  "": { word: "up" }, // nobody sends messages of Raft
 };
 
 let textBoxes = []; // px, of the texts in the lanes: labels of messages keep off them
@@ -67,7 +68,7 @@ function drawRoles(c, lane) {
   for (let i = Math.max(0, lastUpTo(all.start, view.from)); i < all.start.length && all.start[i] <= view.to; i++) {
     const left = Math.max(x(all.start[i]), GUTTER);
     const right = Math.min(x(all.end[i]), width);
-    if (right < GUTTER || right < drawnTo + 0.5) continue;
+    if (right < GUTTER || right < drawnTo + 0.5 || !all.role[i]) continue;
     drawnTo = right;
     const look = ROLES[all.role[i]];
     const wide = Math.max(right - left, 1);
@@ -100,7 +101,7 @@ function drawRoleTexts(c, lane) {
   for (let i = Math.max(0, lastUpTo(all.start, view.from)); i < all.start.length && all.start[i] <= view.to; i++) {
     const left = Math.max(x(all.start[i]), GUTTER);
     const room = Math.min(x(all.end[i]), width) - left - 6;
-    if (room < 7) continue;
+    if (room < 7 || !all.role[i]) continue;
     const { role, term } = { role: all.role[i], term: all.term[i] };
     const down = role === "-";
     c.font = `${role === "F" || down ? 500 : 700} 12px ${FONT}`;

@@ -32,14 +32,14 @@ function stateRows(host) {
   const row = document.createElement("tr");
   row.dataset.host = hosts[host];
   const letter = role ? role.role : "";
-  const chip = node("span", letter || "?", `chip chip-${letter === "-" ? "down" : letter}`);
+  const chip = node("span", role ? letter : "?", `chip chip-${letter === "-" ? "down" : letter}`);
   chip.title = role ? ROLES[letter].word : "has not started";
   const holder = cell("");
   holder.append(chip);
   const { last, lastTerm, commit, applied } = known || {};
   const lastCell = cell(known ? `${last} (t${lastTerm})` : "");
   lastCell.title = known ? `index ${last} of term ${lastTerm}` : "";
-  row.append(cell(hosts[host]), holder, cell(role ? role.term : ""), lastCell, cell(known ? commit : ""),
+  row.append(cell(hosts[host]), holder, cell(letter ? role.term : ""), lastCell, cell(known ? commit : ""),
     cell(known ? applied : ""));
   const rows = [row];
   const trouble = standing(host);

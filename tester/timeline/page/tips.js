@@ -197,7 +197,7 @@ function roleParts(row, host) {
   const all = roles[host];
   const role = all.role[row];
   return [
-    node("strong", `${hostName(host)}: ${ROLES[role].word}${role === "-" ? "" : ` of term ${all.term[row]}`}`),
+    node("strong", `${hostName(host)}: ${ROLES[role].word}${role === "-" || !role ? "" : ` of term ${all.term[row]}`}`),
     list([["from", at(all.start[row])], ["to", `${at(all.end[row])}, ${lengthText(all.end[row] - all.start[row])}`]]),
   ];
 }

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from labrpc import frames
 from labrpc.codec import decode, encode
 from labrpc.persister import MemoryPersister
 from labrpc.streams import Streams
-from labrpc.virtual import frames
 from labrpc.virtual.host import Host
 from raft import (
     AppendEntriesArgs,

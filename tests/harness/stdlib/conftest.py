@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from labrpc.virtual.frames import HostSettings, InboxItem, Output, Report, SetClock
+from labrpc.frames import HostSettings, InboxItem, Output, Report, SetClock
 from labrpc.virtual.host import Host
 from labrpc.virtual.loader import CodeBundle
 

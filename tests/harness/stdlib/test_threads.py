@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from labrpc.virtual.frames import Output
+from labrpc.frames import Output
 from tests.harness.stdlib.conftest import QUANTUM_NS, SECOND, Run
 
 

@@ -7,8 +7,8 @@ import time as real_time
 
 import pytest
 
+from labrpc.frames import SetClock
 from labrpc.virtual import stdlib
-from labrpc.virtual.frames import SetClock
 from tests.harness.stdlib.conftest import SECOND, Run
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from labrpc.errors import CodeFault
 
 if TYPE_CHECKING:
-    from labrpc.virtual.coordinator import Coordinator
+    from labrpc.coordinator import Coordinator
 
 __all__ = ["SHUTDOWN_NS", "Shutdown"]
 

@@ -1,15 +1,13 @@
 """What passes between the coordinator and a host: inbox items in, timed effects out.
 
-    coordinator --Inbox items--> host.step(now, limit, inbox) --Effects, each at its own instant--> coordinator
+    coordinator --inbox items--> host --effects, each at its own instant--> coordinator
 
-The same structures are handed over as objects when the host is in this process, and as one MessagePack frame a step
-when it is a child process. Decoding a frame checks every field's type: a child can lie, not confuse.
-Instants (`at`, `due`) are virtual nanoseconds since the run began.
+The same structures are handed over as objects when the host is in this process, and as MessagePack frames when it is a
+child process. Decoding a frame checks every field's type: a child can lie, not confuse.
+Instants (`at`) are nanoseconds, on virtual time since the run began.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import msgspec
 
@@ -33,8 +31,6 @@ __all__ = [
     "Save",
     "Saved",
     "SetClock",
-    "Step",
-    "StepFrame",
 ]
 
 
@@ -45,7 +41,8 @@ class _Frame(msgspec.Struct, array_like=True, tag=True, gc=False):
 class HostSettings(msgspec.Struct, array_like=True):
     """What makes one incarnation of a host: who it is, its random streams and how it is disturbed.
 
-    `key`, `path` and `calm` are those of its `Streams`; `overrides` are (stream, decision, value) triples for them.
+    `key`, `path` and `calm` are those of its `Streams`; `overrides` are (stream, decision, value) triples for them;
+    `stretch_steps` and `changes` are those of its `StallPlan`.
     """
 
     name: str
@@ -58,6 +55,9 @@ class HostSettings(msgspec.Struct, array_like=True):
     longest_async_save_ns: int
     output_limit: int
     calm: bool = False
+    longest_sync_save_ns: int = 0
+    stretch_steps: int = 0
+    changes: int = 0
 
 
 # ------------------------------------------------------------------ inbox: coordinator to host
@@ -205,19 +205,3 @@ class Report(_Frame):
 
 
 Effect = Call | Answer | Save | Saved | Apply | Result | Output | Annotation | AnnotationEnd | Report
-
-
-class Step(NamedTuple):
-    """What one step did: the effects, the host's own clock, and when it wants to go on (None: if something comes)."""
-
-    effects: list[Effect]
-    clock: int
-    wake: int | None
-
-
-class StepFrame(msgspec.Struct, array_like=True, gc=False):
-    """A request for one step, as sent to a child process."""
-
-    now: int
-    limit: int
-    inbox: list[InboxItem]

@@ -1,38 +1,38 @@
-"""What the coordinator keeps of each incarnation, each call in flight, each pending control call and each test task."""
+"""What a coordinator keeps of each incarnation, each call in flight and each pending control call."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
+from labrpc import frames
+from labrpc.event_loop import HarnessTask
 from labrpc.persister import MemoryPersister
-from labrpc.virtual import frames
 
-__all__ = ["HarnessTask", "Machine", "MachineFactory", "Node", "PendingControl", "Rpc"]
+__all__ = ["Machine", "Machines", "Node", "PendingControl", "Rpc"]
 
 
 class Machine(Protocol):
-    """A host as the coordinator sees it, in this process or in a child."""
+    """A host as every coordinator sees it; how it is driven is each clock's own."""
 
-    def step(self, now: int, limit: int, inbox: list[frames.InboxItem]) -> frames.Step: ...
-
-    def collect(self) -> None:
-        """Collects its garbage, if that is in a process of its own."""
-
-    def end(self) -> None: ...
+    def end(self) -> None:
+        """The host is gone at this instant."""
 
 
-class MachineFactory(Protocol):
-    """Makes a machine for one incarnation, and says when all of them are done with."""
+class Machines(Protocol):
+    """Makes a machine for one incarnation, and is told when all of them are done with."""
 
     def create(self, settings: frames.HostSettings) -> Machine: ...
 
     def close(self) -> None: ...
 
 
-class Node:
+M = TypeVar("M", bound=Machine)
+
+
+class Node(Generic[M]):
     """One incarnation of one host."""
 
-    def __init__(self, name: str, incarnation: int, machine: Machine, disk: MemoryPersister) -> None:
+    def __init__(self, name: str, incarnation: int, machine: M, disk: MemoryPersister) -> None:
         self.name = name
         self.incarnation = incarnation
         self.machine = machine
@@ -42,9 +42,11 @@ class Node:
         """Shut down: it runs on, but neither network nor disk take anything from it."""
         self.paused = False
         self.inbox: list[frames.InboxItem] = []
+        """What has come for it and is not handed over yet."""
         self.clock = 0
-        """The host's own clock after its last step: it is busy until then."""
+        """On virtual time: the host's own clock after its last step; it is busy until then."""
         self.wake: int | None = None
+        """On virtual time: when it is to be stepped next, if nothing comes for it."""
         self.answering: dict[int, Rpc] = {}
         """Requests delivered here and not yet answered, by delivery number."""
         self.crash_after = 0
@@ -56,7 +58,7 @@ class Rpc:
 
     __slots__ = ("arrived", "call", "copies", "done", "link_number", "message", "method", "payload", "source", "target")
 
-    def __init__(self, source: Node, call: int, target: str, method: str, payload: bytes, message: int) -> None:
+    def __init__(self, source: Node[Any], call: int, target: str, method: str, payload: bytes, message: int) -> None:
         self.source = source
         self.call = call
         self.target = target
@@ -71,19 +73,9 @@ class Rpc:
 
 
 class PendingControl:
+    """A control call that the task waits for."""
+
     __slots__ = ("limit_ns", "name", "node", "task", "wait")
 
-    def __init__(self, task: HarnessTask, wait: int, node: Node, name: str, limit_ns: int) -> None:
+    def __init__(self, task: HarnessTask, wait: int, node: Node[Any], name: str, limit_ns: int) -> None:
         self.task, self.wait, self.node, self.name, self.limit_ns = task, wait, node, name, limit_ns
-
-
-class HarnessTask:
-    """A part of the test's body that runs beside the rest; see `Coordinator.spawn`."""
-
-    def __init__(self) -> None:
-        self.greenlet: Any = None
-        self.done = False
-        self.value: Any = None
-        self.joiners: list[HarnessTask] = []
-        self.waiting = 0
-        """Number of its current wait; a wake-up for an earlier one is stale."""

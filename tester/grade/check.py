@@ -1,0 +1,103 @@
+"""`tester check`: a student's own work, graded as it will be, under seeds that everybody knows."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+from rich.text import Text
+
+from labrpc.errors import UsageError
+from tester.grade import world
+from tester.grade.course import load_course
+from tester.grade.grade import STOPPED, number_text, stops_on_sigterm
+from tester.grade.grading import do_jobs
+from tester.grade.intake import take_folder
+from tester.grade.plan import check_runs, jobs_of
+from tester.grade.points import TestScore, score_of
+from tester.grade.pool import Limits, LocalPool, cpu_count
+from tester.grade.progress import Shown
+from tester.grade.records import Outcome, Refusal, Status
+from tester.grade.seeds import PublicSeeds, read_seeds
+from tester.grade.store import Store
+from tester.grade.worker import replay_command
+from tester.parts import PARTS
+from tester.run import reference_root
+
+__all__ = ["check"]
+
+_RUNS = 20
+
+
+def check(
+    out: Console,
+    err: Console,
+    *,
+    folder: Path,
+    parts: Sequence[str],
+    runs: int | None,
+    seeds: Path | None,
+    course_file: Path | None,
+    workers: int | None,
+    wall_limit_s: float,
+) -> int:
+    """Grades `folder`; the exit code to leave with: 0 if no points are lost, else 1.
+
+    Raises:
+        UsageError: there is nothing to be graded, or something that was asked for makes no sense.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}")
+    submission = take_folder(folder)
+    if isinstance(submission, Refusal):
+        raise UsageError(f"{folder} would be refused: {submission.reason}")
+    known = None if seeds is None else read_seeds(seeds)
+    if runs is None and course_file is None:
+        runs = _RUNS if known is None else known.most
+    course = load_course(course_file, parts=parts, runs=runs)
+    source = known or PublicSeeds(range(1, max(rule.runs for rule in course.tests) + 1))
+    check_runs(course, source)
+    why_not = world.why_not_sandboxed()
+    if why_not:
+        err.print(Text(f"not sandboxed, as it will be when it is graded: {why_not}", style="yellow"), soft_wrap=True)
+    for note in submission.notes:
+        err.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
+    with TemporaryDirectory(prefix="raftlab-check-") as temporary, Store(Path(temporary)) as store, stops_on_sigterm():
+        suite = world.suite_digest()
+        store.begin([submission], jobs_of(course, [submission], source), suite=suite, seeds=source.fingerprint)
+        missing = store.missing()
+        limits = Limits(wall_s=wall_limit_s)
+        pool = LocalPool(workers or cpu_count(), Path(temporary) / "work", limits=limits)
+        try:
+            with pool, Shown(err, {submission.digest: [submission.name]}, missing) as shown:
+                do_jobs(store, pool, shown.outcome, shown.doubt)
+        except KeyboardInterrupt:
+            err.print("stopped")
+            return STOPPED
+        outcomes = store.outcomes(submission.digest)
+    score = score_of(course, submission, outcomes)
+    for part in course.parts:
+        title = f"part {part}, {PARTS[part]}: {number_text(score.parts[part])} of {number_text(course.points_of(part))}"
+        out.print(Text(f"{title} points", style="bold"))
+        for test in score.tests:
+            if test.rule.part == part:
+                _show(out, test, [outcome for outcome in outcomes if outcome.job.test == test.rule.test], folder)
+    return 0 if all(test.points == test.rule.earned(test.rule.runs) for test in score.tests) else 1
+
+
+def _show(out: Console, test: TestScore, outcomes: Sequence[Outcome], folder: Path) -> None:
+    rule = test.rule
+    passed = f"{test.passed} of {rule.runs} runs passed"
+    points = f"{number_text(test.points)} of {number_text(rule.earned(rule.runs))} points"
+    style = "green" if test.passed == rule.runs else "red"
+    out.print(Text(f"  {rule.test}: {passed}, {points}", style=style), soft_wrap=True)
+    first = next((outcome for outcome in outcomes if outcome.status is not Status.PASSED), None)
+    if first is not None:
+        out.print(Text(f"      {first.verdict}"), soft_wrap=True)
+        command = replay_command(rule.test, first.job.seed)
+        if folder.resolve() != reference_root().resolve():
+            command += f" --solution {shlex.quote(str(folder))}"
+        out.print(Text(f"      {command}", style="bold"), soft_wrap=True)
