@@ -53,6 +53,11 @@ class Manifest:
         """The reference's files: all that stands where students write, whatever becomes of it."""
         return sorted(file for file in self.files if file.split("/")[0] in self.student)
 
+    def solutions(self) -> list[str]:
+        """The Python files of the reference, and of other solutions that are left out, in folders of the same names."""
+        others = [file for file in self.of_kind("left_out") if {*file.split("/")[:-1]} & {*self.student}]
+        return sorted(file for file in {*self.solution(), *others} if file.endswith(".py"))
+
     def texts(self) -> list[str]:
         """What release.toml itself has to say to students: docstrings, hints, code."""
         texts: list[str] = []

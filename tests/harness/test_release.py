@@ -186,6 +186,16 @@ def test_one_body_that_is_not_cut_is_found(manifest, made):
     assert tried >= 9
 
 
+def test_other_solutions_that_are_left_out_are_secret_too(project):
+    other = project / "tests" / "harness" / "data" / "other" / "raft" / "raft.py"
+    other.parent.mkdir(parents=True)
+    other.write_text("def elect(self):\n    self.ballots_of_this_term.clear()\n")
+    (project / "kvraft" / "store.proto").write_text("no Python at all")
+    change(project / FILE, '    "kvraft/store.py",\n', '    "kvraft/store.*",\n')
+    [found] = leaks(load_manifest(project), {"README.md": b"Then: self.ballots_of_this_term.clear()\n"})
+    assert found.startswith("README.md:1 has a line of the solution in tests/harness/data/other/raft/raft.py")
+
+
 def test_a_stranger_and_what_is_lacking_are_found(manifest, tree):
     tree["raft/log.py"] = b""
     del tree["kvraft/rpc.py"]
