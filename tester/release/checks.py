@@ -48,7 +48,7 @@ def leaks(manifest: Manifest, tree: Mapping[str, bytes]) -> list[str]:
     found = []
     seen = {line.strip().strip('"').strip() for text in manifest.texts() for line in text.splitlines()}
     secret: dict[str, str] = {}
-    for file in manifest.solution():
+    for file in manifest.solutions():
         source = (manifest.root / file).read_text(encoding="utf-8")
         given, hidden = split_lines(source, manifest.modules.get(file))
         seen |= given

@@ -34,6 +34,7 @@ class Manifest:
         files: each file of the project by its path, "/" between folders: "given", "made" or "left_out".
         modules: the rules for each module of the solution that is made.
         common_lines, known_names: what a tree may have though the solution has it, or though it is left out.
+        no_solution: patterns of files that stand where students write, and are no part of any solution.
         pyproject: what students' pyproject.toml has of ours; see `tester.release.made`.
     """
 
@@ -43,6 +44,7 @@ class Manifest:
     modules: Mapping[str, ModuleRules]
     common_lines: tuple[str, ...]
     known_names: tuple[str, ...]
+    no_solution: tuple[str, ...]
     pyproject: Mapping[str, Any]
 
     def of_kind(self, kind: str) -> list[str]:
@@ -52,6 +54,17 @@ class Manifest:
     def solution(self) -> list[str]:
         """The reference's files: all that stands where students write, whatever becomes of it."""
         return sorted(file for file in self.files if file.split("/")[0] in self.student)
+
+    def solutions(self) -> list[str]:
+        """The Python files of the reference, and of other solutions that are left out, in folders of the same names."""
+        others = [file for file in self.of_kind("left_out") if {*file.split("/")[:-1]} & {*self.student}]
+        files = {file for file in {*self.solution(), *others} if file.endswith(".py")}
+        for pattern in self.no_solution:
+            free = {file for file in files if _pattern(pattern).fullmatch(file)}
+            if not free:
+                raise UsageError(f"release.toml, no_solution: no file is {pattern} any more; take it out")
+            files -= free
+        return sorted(files)
 
     def texts(self) -> list[str]:
         """What release.toml itself has to say to students: docstrings, hints, code."""
@@ -78,7 +91,7 @@ def load_manifest(root: Path) -> Manifest:
     _only(data, {"student", "files", "pyproject", "absence", "modules"}, "release.toml")
     _only(data["files"], set(_KINDS), "[files]")
     _only(data["pyproject"], {"tables", "without", "addopts_without"}, "[pyproject]")
-    _only(data["absence"], {"lines", "names"}, "[absence]")
+    _only(data["absence"], {"lines", "names", "no_solution"}, "[absence]")
     files = _decided(root, {kind: data["files"][kind] for kind in _KINDS})
     modules = {file: _module(file, rules) for file, rules in data["modules"].items()}
     absence = data["absence"]
@@ -89,6 +102,7 @@ def load_manifest(root: Path) -> Manifest:
         modules=modules,
         common_lines=tuple(absence["lines"]),
         known_names=tuple(absence["names"]),
+        no_solution=tuple(absence["no_solution"]),
         pyproject=data["pyproject"],
     )
     made = {file for file in manifest.solution() if files[file] == "made"}

@@ -168,7 +168,7 @@ def test_the_reference_in_place_of_a_skeleton_is_found(manifest, file):
 
 
 def test_one_body_that_is_not_cut_is_found(manifest, made):
-    """Each function that is cut, with the last statement of the reference's body back in its place."""
+    """Each function that is cut, with the reference's body back in its place."""
     tried = 0
     for file in SKELETONS:
         reference = (ROOT / file).read_text()
@@ -177,13 +177,23 @@ def test_one_body_that_is_not_cut_is_found(manifest, made):
             if not isinstance(node, ast.FunctionDef) or b"NotImplementedError" not in ast.unparse(node).encode():
                 continue
             lines = made[file].decode().splitlines()
-            statement = bodies[node.name].body[-1]
-            body = reference.splitlines()[statement.lineno - 1 : statement.end_lineno]
+            statements = bodies[node.name].body[ast.get_docstring(bodies[node.name]) is not None :]
+            body = reference.splitlines()[statements[0].lineno - 1 : statements[-1].end_lineno]
             lines[node.body[-1].lineno - 1 : node.body[-1].end_lineno] = body
             if max(len(line.strip()) for line in body) >= SUBSTANTIAL:
                 assert leaks(manifest, {file: "\n".join(lines).encode()}), f"{file}, {node.name}"
                 tried += 1
     assert tried >= 9
+
+
+def test_other_solutions_that_are_left_out_are_secret_too(project):
+    other = project / "tests" / "harness" / "data" / "other" / "raft" / "raft.py"
+    other.parent.mkdir(parents=True)
+    other.write_text("def elect(self):\n    self.ballots_of_this_term.clear()\n")
+    (project / "kvraft" / "store.proto").write_text("no Python at all")
+    change(project / FILE, '    "kvraft/store.py",\n', '    "kvraft/store.*",\n')
+    [found] = leaks(load_manifest(project), {"README.md": b"Then: self.ballots_of_this_term.clear()\n"})
+    assert found.startswith("README.md:1 has a line of the solution in tests/harness/data/other/raft/raft.py")
 
 
 def test_a_stranger_and_what_is_lacking_are_found(manifest, tree):
