@@ -35,7 +35,7 @@ PROTECTIONS = {
     "namespaces": "it sees no process, network or memory but its own, and what it starts ends with it",
     "limits": "its memory, its CPU time, its files and its processes are limited",
     "capabilities": "it has no privileges, and cannot gain any",
-    "system calls": "it cannot make processes, threads or sockets, execute files, or signal, trace or look into anybody",
+    "system calls": "it cannot make processes, threads or sockets, execute files, or signal or look into anybody",
 }
 """What a sandbox consists of, and what each part is good for."""
 

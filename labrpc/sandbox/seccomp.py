@@ -89,10 +89,11 @@ def _filters(may_write: bool) -> bytes:
     for number in free:
         lines += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
     if not may_write:
-        for position, number in enumerate((_numbers("open 2 -1", column), _numbers("openat 257 56", column)), start=1):
-            for each in number:
+        # The flags are open's second argument, and openat's third.
+        for position, opening in enumerate(_OPENING.split(","), start=1):
+            for number in _numbers(opening, column):
                 flags_at = _ARGUMENTS_AT + 8 * position
-                lines += [(_EQUAL, 0, 4, each), (_LOAD, 0, 0, flags_at), (_ANY_BIT, 0, 1, _WRITING)]
+                lines += [(_EQUAL, 0, 4, number), (_LOAD, 0, 0, flags_at), (_ANY_BIT, 0, 1, _WRITING)]
                 lines += [(_RETURN, 0, 0, _EPERM), (_RETURN, 0, 0, _ALLOW)]
     lines.append((_RETURN, 0, 0, _EPERM))
     return b"".join(struct.pack("=HBBI", *line) for line in lines)

@@ -1,6 +1,6 @@
 """What a child says is a claim: it is bounded, and belongs to what it was asked, or it is a verdict against the child.
 
-    inbox --hear--> what it was asked      step --check--> BrokenClaim, in words, or a step that the coordinator can take
+    inbox --hear--> what it was asked     step --check--> a step that the coordinator can take, or BrokenClaim
 
 A child can lie about itself: what it computes, and, within a step, how long it took. It cannot answer what it was not
 asked, speak for another host, step out of its time, or cost the judge more than `Bounds` say. Texts are made
