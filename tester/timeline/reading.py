@@ -514,7 +514,9 @@ def _end_of(fields: dict[str, Any]) -> tuple[int, int]:
     """Index and term of the last entry that an append, or a snapshot, brings its receiver's log to."""
     if "last_included_index" in fields:
         return _int(fields.get("last_included_index")), _int(fields.get("last_included_term"))
-    entries = fields.get("entries") or ()
+    entries = fields.get("entries")
+    if not isinstance(entries, list | tuple):
+        entries = ()
     index = _int(fields.get("prev_log_index")) + len(entries)
     last = entries[-1] if entries else None
     return index, _int(last.fields.get("term") if isinstance(last, Record) else fields.get("prev_log_term"))
