@@ -430,6 +430,7 @@ def _become_child(
         settings, bundle, arguments = msgspec.msgpack.decode(brief, type=tuple[HostSettings, bytes, list[Any]])
         code = CodeBundle.from_bytes(bundle)
         if confinement is not None:
+            code.show_sources()
             deeds.watch()
         serve(connection, settings, code, *arguments)
         status = 0

@@ -268,6 +268,12 @@ def test_the_sentence_names_the_line(lab):
     assert re.search(r"tried to start a process at raft/__init__\.py:\d+$", str(error))
 
 
+def test_a_traceback_shows_lines_of_files_that_the_child_cannot_read(lab):
+    error = hostile(lab, "raise ValueError('here')")
+    assert error is not None
+    assert "    raise ValueError('here')" in error.detail
+
+
 def test_a_handler_that_exits_names_its_server(lab):
     cluster = lab(
         REACH + SERVER.replace("return Pong(args.number)", "real('posix')._exit(1)"), world="processes", sandbox=True
