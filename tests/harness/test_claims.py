@@ -43,6 +43,7 @@ from labrpc.virtual.frames import (
 )
 from labrpc.virtual.machines import InProcessMachines
 from labrpc.virtual.processes import ProcessMachine, ProcessMachines
+from tester import export_jsonl
 from tester.graded import graded_test
 from tester.run import Options, Run
 from tester.timeline.page import write_page
@@ -485,4 +486,5 @@ def test_servers_that_lie_fail_by_a_verdict_and_their_run_can_be_drawn(name, per
         if error is not None and not isinstance(error, AssertionError):
             raise error
         reading = read(run.clusters[-1].journal)
+        assert sum(1 for _ in export_jsonl.lines(run.clusters[-1].journal)) == 1 + len(run.clusters[-1].journal)
         write_page(reading, tmp_path / "page.html", title="x", verdict=None if error is None else str(error), facts={})

@@ -6,6 +6,7 @@ The allow-list of imports stops most of this at its first line; here the code ha
 from __future__ import annotations
 
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -131,7 +132,9 @@ SENTENCES = {
     "executes a file": ("real('posix').execv('/bin/sh', ['sh'])", "server 0: its process tried to start a process"),
     "starts a real thread": (
         "real('_thread').start_new_thread(print, ())",
-        "its process tried to start a thread of the operating system",
+        "tried to start a thread of the operating system"
+        if sys.version_info >= (3, 12)  # an earlier Python has no word for it, and only the kernel refuses
+        else "RuntimeError: can't start new thread",
     ),
     "opens a socket": ("real('socket').socket()", "server 0: its process tried to open a socket"),
     "looks up a name": ("real('socket').getaddrinfo('example.org', 80)", "its process tried to open a socket"),
@@ -447,11 +450,14 @@ def submission(tmp_path: Path, edits: dict[str, tuple[str, str]]) -> Path:
     return root
 
 
-def test_the_reference_passes_and_its_run_is_the_same_outside(tmp_path):
-    verdict = sandboxed_run(reference_root(), "test_basic_agree", 5)
+@pytest.mark.parametrize(
+    "name", ["test_basic_agree", "test_snapshot_install_crash", "test_unreliable_put", "test_basic"]
+)
+def test_the_reference_passes_and_its_run_is_the_same_outside(name):
+    verdict = sandboxed_run(reference_root(), name, 5)
     assert (verdict.passed, verdict.text) == (True, "")
     run = Run(5, Options())
-    assert graded_test("test_basic_agree").attempt(run) is None
+    assert graded_test(name).attempt(run) is None
     assert verdict.journal_hash == run.journal_hash
     run.close()
 
@@ -529,6 +535,14 @@ RAFTS = {
         "        self.apply_ch = apply_ch\n"
         "        type(peers[0]._host).run_control = lambda host, item: __import__('labrpc').encode((1, True))",
         r"^server \d: start\(\) returned \(1, True\), which is not what it returns",
+    ),
+    "harms whoever probes it": (
+        "        self.apply_ch = apply_ch",
+        "        self.apply_ch = apply_ch\n"
+        "        if peers[0]._host.settings.incarnation == 0:  # a throwaway one, of the judge's\n"
+        "            reached = [each for each in object.__subclasses__() if each.__name__ == '_wrap_close']\n"
+        "            reached[0].__init__.__globals__['_exit'](5)",
+        r"^server \d: its process died \(exit status 5\)$",
     ),
     "says nothing of its state": (
         "        self.apply_ch = apply_ch",
