@@ -45,6 +45,8 @@ _NATIVE = frozenset({type(None), bool, float, str, bytes})
 _MOSTLY_NATIVE = _NATIVE | {int}  # but for ints of more than 64 bits
 _LOW, _HIGH = -(2**63), 2**64
 _LEVELS = 100  # what `encode` takes, `decode` must manage on any stack: it needs three frames a level
+_LONGEST_INT = 2_048
+"""Hexadecimal digits of an int that the judge reads."""
 _SHARED_PARTS = 8192
 """How many parts `decode_shared_record` keeps: several times the entries that one message should hold."""
 
@@ -362,16 +364,18 @@ def _builtin(code: int, data: memoryview, decoder: Decoder[Any]) -> Any:
 
 def _record_extension(code: int, data: memoryview) -> Any:
     if code == _MESSAGE:
-        name, fields = _record_decoder.decode(data)
+        name, fields = _record_body_decoder.decode(data)
         return Record(name, fields)
     if code == _ENUM:
-        return EnumRecord(*_record_decoder.decode(data))
+        return EnumRecord(*_enum_decoder.decode(data))
+    if code == _BIG_INT and len(data) > _LONGEST_INT:  # nobody counts that far, and to print it would take long
+        raise CodecError(f"an int of {len(data)} hexadecimal digits, more than {_LONGEST_INT}")
     return _builtin(code, data, _record_decoder)
 
 
 def _outer_extension(code: int, data: memoryview) -> Any:
     if code == _MESSAGE:
-        name, fields = _inner_decoder.decode(data)
+        name, fields = _inner_body_decoder.decode(data)
         return Record(name, fields)
     return _record_extension(code, data)
 
@@ -387,7 +391,9 @@ def _shared_part(code: int, data: bytes) -> Any:
 
 _record_decoder: Decoder[Any] = Decoder(ext_hook=_record_extension)
 _outer_decoder: Decoder[Any] = Decoder(ext_hook=_outer_extension)
-_inner_decoder: Decoder[Any] = Decoder(ext_hook=_inner_extension)
+_inner_body_decoder = Decoder(tuple[str, dict[str, Any]], ext_hook=_inner_extension)
+_record_body_decoder = Decoder(tuple[str, dict[str, Any]], ext_hook=_record_extension)
+_enum_decoder = Decoder(tuple[str, str])
 _process_registry = Registry()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import socket
+import time
 
 __all__ = ["LONGEST", "Splitter", "frame", "receive", "send"]
 
@@ -27,15 +29,20 @@ def send(connection: socket.socket, message: bytes, files: list[int] | None = No
     connection.sendall(data)
 
 
-def receive(connection: socket.socket, most: int = LONGEST) -> bytes | None:
+def receive(connection: socket.socket, most: int = LONGEST, *, within_s: float = math.inf) -> bytes | None:
     """One message, or None at the connection's end; for those who ask, and take the answer before they ask again.
+
+    Args:
+        within_s: seconds that a message may take once its first bytes are there.
 
     Raises:
         ValueError: it claims more than `most` bytes.
-        BlockingIOError: nothing came within the socket's own time limit.
+        BlockingIOError: nothing came within the socket's own time limit, or not all `within_s`.
     """
     head = connection.recv(65536)
+    deadline = math.inf
     while 0 < len(head) < _HEADER:
+        deadline = _check(deadline, within_s)
         more = connection.recv(65536)
         if not more:
             return None
@@ -46,12 +53,21 @@ def receive(connection: socket.socket, most: int = LONGEST) -> bytes | None:
     parts = [head[_HEADER:]]
     missing = size - len(parts[0])
     while missing > 0:
+        deadline = _check(deadline, within_s)
         part = connection.recv(min(missing, 1 << 20))
         if not part:
             return None
         parts.append(part)
         missing -= len(part)
     return b"".join(parts) if len(parts) > 1 else parts[0]
+
+
+def _check(deadline: float, within_s: float) -> float:
+    """The deadline of a message that is not whole; it is set when that is first seen."""
+    now = time.monotonic()
+    if now > deadline:
+        raise BlockingIOError(f"a message was not whole within {within_s:g} s")
+    return min(deadline, now + within_s)
 
 
 class Splitter:

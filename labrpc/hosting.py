@@ -15,6 +15,7 @@ from labrpc import frames
 from labrpc.api import Handler, handlers_of
 from labrpc.codec import CodecError, Registry, decode, encode
 from labrpc.errors import HarnessError, UsageError
+from labrpc.sandbox import deeds
 from labrpc.streams import Streams
 
 __all__ = ["HostBase", "HostEnd"]
@@ -78,7 +79,7 @@ class HostBase:
             controls = module.boot(self)
         except (Exception, SystemExit) as error:
             if not self._report_missing(error):
-                text = f"it did not start: {_describe(error)}"
+                text = f"{_outgrown(error)}it did not start: {_describe(error)}"
                 self.report("boot", text, self._site_of(error), self._traceback(error))
             return False
         self._controls = controls
@@ -150,7 +151,7 @@ class HostBase:
 
     def annotate(self, tag: str, text: str) -> int:
         """See `labrpc.annotate`. Returns the annotation's number; 0: there is none, for there was too much output."""
-        tag, text = (each.encode("utf-8", "backslashreplace").decode("utf-8") for each in (tag, text))  # as print does
+        tag, text = _sendable(tag), _sendable(text)
         if not self._has_room_for(len(tag) + len(text) + 2):
             return 0
         self._annotation_count += 1
@@ -164,7 +165,7 @@ class HostBase:
     def output(self, text: str) -> None:
         """A line that server code printed or logged."""
         if self._has_room_for(len(text) + 1):
-            self.emit(frames.Output(self.instant(), self.running_name(), text))
+            self.emit(frames.Output(self.instant(), _sendable(self.running_name()), _sendable(text)))
 
     def _has_room_for(self, size: int) -> bool:
         """Whether `size` more bytes of output are within the limit. The first time that they are not is reported."""
@@ -181,7 +182,7 @@ class HostBase:
     # -------------------------------------------------------------- reports
 
     def report(self, kind: str, text: str, site: str = "", detail: str = "") -> None:
-        self.emit(frames.Report(self.instant(), kind, text, site, detail))
+        self.emit(frames.Report(self.instant(), kind, _sendable(text), _sendable(site), _sendable(detail)))
 
     def misuse(self, text: str) -> None:
         """A mistake in how server code uses the lab: it fails the test, even if the exception is swallowed."""
@@ -190,7 +191,7 @@ class HostBase:
     def report_death(self, thread: str, error: BaseException) -> None:
         """Thread `thread` died of `error`."""
         if not self._report_missing(error):
-            text = f"thread {thread or 'main'} died: {_describe(error)}"
+            text = f"{_outgrown(error)}thread {thread or 'main'} died: {_describe(error)}"
             self.report("died", text, self._site_of(error), self._traceback(error))
 
     def _report_missing(self, error: BaseException) -> bool:
@@ -242,6 +243,16 @@ class HostEnd:
 
     def __repr__(self) -> str:
         return f"<end to {self.target}>"
+
+
+def _sendable(text: str) -> str:
+    """`text` with half characters, which UTF-8 lacks, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _outgrown(error: BaseException) -> str:
+    """What to say first of an error that a sandbox's limit is behind."""
+    return f"its process {deeds.DEEDS['memory']}: " if isinstance(error, MemoryError) and deeds.is_watching() else ""
 
 
 def _describe(error: BaseException) -> str:

@@ -3,9 +3,13 @@
     judge --control socket--> nursery --fork--> child (one host, virtual or real)
       \\------------ a socket pair for each child ------/
 
-It never imports the code under test; a child does, after the fork. It runs in a session of its own, so Ctrl-C does
+It never imports the code under test, nor is it told of it: code, settings and random keys of a host are in a file that
+only its child reads, so that no child finds another's in memory. It runs in a session of its own, so Ctrl-C does
 not reach it, and when the judge's end of the control socket closes, however that came about, it kills all children,
 removes the folders that it was told of, and exits. `Nursery` is the judge's handle on it.
+
+In a sandbox (see `labrpc.sandbox`) it has a view of this machine in which there is nothing to be found, process
+numbers of its own, and children that give up what they have left before they read their file.
 """
 
 from __future__ import annotations
@@ -21,11 +25,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
@@ -33,11 +38,19 @@ import labrpc
 from labrpc.errors import HarnessError, UsageError
 from labrpc.frames import HostSettings
 from labrpc.framing import Splitter, frame, receive, send
+from labrpc.sandbox import deeds, view
+from labrpc.sandbox.confinement import PROTECTIONS, Confinement
 from labrpc.virtual.loader import CodeBundle, warm
 
-__all__ = ["Nursery", "describe_status", "innermost_site", "main"]
+__all__ = ["READY", "Nursery", "describe_status", "innermost_site", "main"]
 
 _START = "import sys; sys.path.insert(0, {root!r}); from labrpc.nursery import main; main({descriptor})"
+_START_SANDBOXED = (
+    "import sys; sys.path.append({root!r}); from labrpc.nursery import main; main({descriptor}, view={view!r})"
+)
+
+READY = b"ready"
+"""What a child in a sandbox says first, when it is confined and has run nothing of the code under test."""
 
 _SIGNAL_NAMES = {each.value: each.name for each in signal.Signals}
 
@@ -47,46 +60,102 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Nursery:
-    """The process that children are forked from. Any thread may use it."""
+    """The process that children are forked from. Any thread may use it.
 
-    def __init__(self) -> None:
+    Args:
+        sandboxed: whether it and its children are confined, as far as this machine allows; see `missing`.
+    """
+
+    def __init__(self, *, sandboxed: bool = False) -> None:
+        self.sandboxed = sandboxed
+        self.missing: dict[str, str] = {}
+        """Of one that is sandboxed: those of `PROTECTIONS` that this machine does not allow, each with the reason."""
+        self._mu = threading.Lock()
+        self._pinned = 0
+        self._affinity: set[int] = set()
+        if not sandboxed:
+            root = str(Path(labrpc.__file__).parent.parent)
+            self._start(lambda descriptor: [sys.executable, "-c", _START.format(root=root, descriptor=descriptor)])
+        else:
+            self._start_sandboxed()
+        self.pid = self._process.pid
+        """Of the process that is to be killed so that this one and all its children are no more."""
+        atexit.register(self.close)
+
+    def _start(
+        self, command: Callable[[int], list[str]], environment: dict[str, str] | None = None, errors: Any = None
+    ) -> None:
         ours, theirs = socket.socketpair()
-        root = str(Path(labrpc.__file__).parent.parent)
-        code = _START.format(root=root, descriptor=theirs.fileno())
         self._process = subprocess.Popen(
-            [sys.executable, "-c", code],
+            command(theirs.fileno()),
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env=environment,
             start_new_session=True,
         )
         theirs.close()
         self._connection = ours
-        self._mu = threading.Lock()
-        self._known: set[str] = set()
-        self._pinned = 0
-        self._affinity: set[int] = set()
-        self.pid = self._process.pid
-        atexit.register(self.close)
+
+    def _start_sandboxed(self) -> None:
+        """With bubblewrap, or, where that is not to be had, without."""
+        reason = view.unavailable()
+        if not reason:
+
+            def confined(descriptor: int) -> list[str]:
+                return view.command(_START_SANDBOXED.format(root=view.LAB, descriptor=descriptor, view=""))
+
+            with tempfile.TemporaryFile() as errors:
+                self._start(confined, errors=errors)
+                if self._is_told_what_is_missing():
+                    return
+                self._connection.close()
+                self._process.wait()
+                errors.seek(0)
+                lines = errors.read().decode("utf-8", "replace").strip().splitlines()
+                reason = f"bubblewrap does not work here: {lines[-1] if lines else 'it says nothing'}"
+        root = str(Path(labrpc.__file__).parent.parent)
+
+        def open_to_view(descriptor: int) -> list[str]:
+            code = _START_SANDBOXED.format(root=root, descriptor=descriptor, view=reason)
+            return [sys.executable, "-c", code]
+
+        self._start(open_to_view, view.environment())
+        if not self._is_told_what_is_missing():
+            raise HarnessError("the process that forks the servers does not start; see its standard error above")
+
+    def _is_told_what_is_missing(self) -> bool:
+        try:
+            data = receive(self._connection)
+        except OSError:
+            return False
+        if data is None:
+            return False
+        missing = msgspec.msgpack.decode(data, type=dict[str, str])
+        self.missing = {name: missing[name] for name in PROTECTIONS if missing.get(name)}
+        return True
 
     def fork(
         self,
         role: str,
         settings: HostSettings,
-        digest: str,
         bundle: bytes,
         files: list[int],
         arguments: tuple[Any, ...] = (),
     ) -> int:
-        """A new child that runs a host of `role`; `files` are its socket and its standard error. Returns its pid."""
-        try:
-            if digest not in self._known:
-                self._known.add(digest)
-                self._ask({"kind": "bundle", "digest": digest, "data": bundle}, answer=False)
-            message = {"role": role, "digest": digest, "settings": _encode(settings), "arguments": arguments}
-            pid = self._ask({"kind": "fork", "files": len(files), **message}, answer=True, files=files)
-        except OSError as error:
-            raise HarnessError(f"the process that forks the servers is gone: {error}") from None
+        """A new child that runs a host of `role`; `files` are its socket and its standard error. Returns its pid.
+
+        The pid is the nursery's name for it, and in a sandbox nobody else's.
+        """
+        with _memory_file() as brief:
+            brief.write(_encode((settings, bundle, arguments)))
+            brief.flush()
+            try:
+                question = {"kind": "fork", "role": role, "files": 3}
+                pid = self._ask(question, answer=True, files=[*files, brief.fileno()])
+            except OSError as error:
+                raise HarnessError(f"the process that forks the servers is gone: {error}") from None
         if isinstance(pid, str):
             raise UsageError(f"no process can be made for {settings.name}: {pid}; raise the limit (ulimit -u, memory)")
         return int(pid)
@@ -102,9 +171,15 @@ class Nursery:
             status: int | None = self._ask(question, answer=answer)
             return status
         except OSError:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            if not self.sandboxed:  # else the number is another's here, and it ends with the nursery
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             return None
+
+    def signal(self, pid: int, number: int) -> None:
+        """Sends signal `number` to child `pid`, if it is still there."""
+        with contextlib.suppress(OSError):
+            self._ask({"kind": "signal", "pid": pid, "number": number}, answer=False)
 
     def stop(self, pid: int) -> None:
         """Has child `pid` stand still, by SIGSTOP, once this returns; it does until it is sent SIGCONT."""
@@ -154,8 +229,8 @@ class Nursery:
 
     def _set_affinity(self, cpus: set[int]) -> None:
         os.sched_setaffinity(0, cpus)
-        with contextlib.suppress(ProcessLookupError):
-            os.sched_setaffinity(self.pid, cpus)
+        with contextlib.suppress(OSError):
+            self._ask({"kind": "affinity", "cpus": sorted(cpus)}, answer=False)
 
     def close(self) -> None:
         """Ends it and all its children."""
@@ -166,6 +241,13 @@ class Nursery:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _memory_file() -> IO[bytes]:
+    """An empty file without a name."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("brief"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 def describe_status(status: int) -> str:
@@ -228,6 +310,10 @@ class _Children:
     def add(self, pid: int) -> None:
         self._running.add(pid)
 
+    def signal(self, pid: int, number: int) -> None:
+        if pid in self._running:
+            os.kill(pid, number)
+
     def stop(self, pid: int) -> None:
         if pid in self._running:
             os.kill(pid, signal.SIGSTOP)
@@ -258,35 +344,43 @@ class _Children:
             self.end(pid, 0.0)
 
 
-def main(descriptor: int) -> None:
-    """Serves the control socket `descriptor` until it closes."""
+def main(descriptor: int, *, view: str | None = None) -> None:
+    """Serves the control socket `descriptor` until it closes.
+
+    Args:
+        view: of one in a sandbox, why it sees more than it should; "" if it does not. None: it is in no sandbox.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = _Control(socket.socket(fileno=descriptor))
-    bundles: dict[str, CodeBundle] = {}
+    confinement = None if view is None else Confinement(view)
     children = _Children()
     folders: list[str] = []
     roles = _import_roles()
     warm()
     gc.disable()
     gc.freeze()
+    if confinement is not None:
+        control.answer(confinement.missing)
     try:
         while (received := control.next()) is not None:
             message, files = received
             kind = message["kind"]
-            if kind == "bundle":
-                bundles[message["digest"]] = CodeBundle.from_bytes(message["data"])
-            elif kind == "fork":
+            if kind == "fork":
                 try:
-                    pid = os.fork()
+                    pid = os.fork() if confinement is None else confinement.fork()
                 except OSError as error:
                     control.answer(str(error))
                 else:
                     if pid == 0:
-                        _become_child(control, files, roles[message["role"]], message, bundles[message["digest"]])
+                        _become_child(control, files, roles[message["role"]], confinement)
                     children.add(pid)
                     control.answer(pid)
                 for file in files:
                     os.close(file)
+            elif kind == "signal":
+                children.signal(message["pid"], message["number"])
+            elif kind == "affinity":
+                os.sched_setaffinity(0, message["cpus"])
             elif kind == "stop":
                 children.stop(message["pid"])
                 control.answer(None)
@@ -313,7 +407,7 @@ def _import_roles() -> dict[str, Callable[..., None]]:
 
 
 def _become_child(
-    control: _Control, files: list[int], serve: Callable[..., None], message: dict[str, Any], bundle: CodeBundle
+    control: _Control, files: list[int], serve: Callable[..., None], confinement: Confinement | None
 ) -> None:
     """Runs one host until its socket closes. Never returns: nothing of the nursery may run in the child."""
     status = 1
@@ -327,9 +421,22 @@ def _become_child(
         os.dup2(files[1], 2)
         faulthandler.enable(2)
         faulthandler.register(signal.SIGUSR1, 2)
-        settings = msgspec.msgpack.decode(message["settings"], type=HostSettings)
-        serve(connection, settings, bundle, *message["arguments"])
+        brief = _read_all(files[2])
+        for file in files[1:]:
+            os.close(file)
+        if confinement is not None:
+            confinement.enter(keep=files[0])
+            send(connection, READY)
+        settings, bundle, arguments = msgspec.msgpack.decode(brief, type=tuple[HostSettings, bytes, list[Any]])
+        code = CodeBundle.from_bytes(bundle)
+        if confinement is not None:
+            code.show_sources()
+            deeds.watch()
+        serve(connection, settings, code, *arguments)
         status = 0
+    except MemoryError:
+        if confinement is not None:
+            deeds.end("memory")
     except BaseException:
         import traceback
 
@@ -337,6 +444,12 @@ def _become_child(
     finally:
         sys.stderr.flush()
         os._exit(status)
+
+
+def _read_all(descriptor: int) -> bytes:
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        file.seek(0)
+        return file.read()
 
 
 def _die_with_parent() -> None:

@@ -14,6 +14,7 @@ from labrpc.codec import CodecError, Record, decode_record, encode
 from labrpc.coordinator import Coordinator
 from labrpc.errors import InvariantViolation
 from labrpc.journal import Applied, Booted, Stopped
+from tester.payloads import value_of
 
 __all__ = ["AppliedLogs"]
 
@@ -58,13 +59,14 @@ class AppliedLogs:
         """
         kind = type(event)
         if kind is Applied:
-            message = decode_record(event.payload)
-            if not isinstance(message, Record):
-                self._violation(f"server {event.host} put {message!r} into apply_ch, which is no ApplyMsg")
-            elif message.fields.get("snapshot_valid"):
-                self._on_snapshot(event.host, message)
-            elif message.fields.get("command_valid"):
-                self._on_command(event.host, message.command_index, message.command)
+            message = value_of(event.payload)
+            fields = message.fields if isinstance(message, Record) else {}
+            if fields.get("snapshot_valid") and type(fields.get("snapshot_index")) is int:
+                self._on_snapshot(event.host, fields["snapshot_index"], fields.get("snapshot"))
+            elif fields.get("command_valid") and type(fields.get("command_index")) is int:
+                self._on_command(event.host, fields["command_index"], fields.get("command"))
+            elif not fields or fields.get("snapshot_valid") or fields.get("command_valid"):
+                self._violation(f"server {event.host} put {_short(message)} into apply_ch, which is no ApplyMsg")
         elif kind is Booted:
             self._logs[event.host] = {}
             if self._opaque and event.snapshot_size:
@@ -92,8 +94,7 @@ class AppliedLogs:
         self._highest = max(self._highest, index)
         self._logs.setdefault(server, {})[index] = command
 
-    def _on_snapshot(self, server: str, message: Record) -> None:
-        index = message.snapshot_index
+    def _on_snapshot(self, server: str, index: int, snapshot: Any) -> None:
         last = self._last.get(server, 0)
         if index < last:
             self._violation(
@@ -102,17 +103,17 @@ class AppliedLogs:
             )
         if not self._opaque:
             log = self._logs.setdefault(server, {})
-            for position, command in enumerate(self._commands(server, index, message.snapshot), start=1):
+            for position, command in enumerate(self._commands(server, index, snapshot), start=1):
                 self._agree(server, position, command)
                 log[position] = command
         self._last[server] = index
 
-    def _commands(self, server: str, index: int, snapshot: bytes) -> list[Any]:
+    def _commands(self, server: str, index: int, snapshot: Any) -> list[Any]:
         try:
             last, commands = decode_record(snapshot)
         except (CodecError, TypeError, ValueError):
             last, commands = -1, []
-        if last != index or len(commands) != index:
+        if not isinstance(commands, list | tuple) or last != index or len(commands) != index:
             self._violation(
                 f"server {server} applied a snapshot at index {index} whose content is not the state at that index "
                 "(§7: a snapshot is the state at its last included index)"
@@ -120,7 +121,11 @@ class AppliedLogs:
         return list(commands)
 
     def _agree(self, server: str, index: int, command: Any) -> None:
-        data = encode(command)
+        try:
+            data = encode(command)
+        except CodecError as error:
+            self._violation(f"server {server} applied a command at index {index} that is no value: {error}")
+            return
         known, first = self._agreed.setdefault(index, (data, server))
         if known != data:
             self._violation(
@@ -133,5 +138,8 @@ class AppliedLogs:
 
 
 def _short(command: Any) -> str:
-    text = repr(command)
+    try:
+        text = repr(command)
+    except RecursionError:
+        text = f"a {type(command).__name__} of many levels"
     return text if len(text) <= 40 else f"{text[:37]}…"

@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from labrpc.errors import UsageError
+from labrpc.errors import CodeFault, UsageError
+from labrpc.network import host_title
+from tester.answers import checked
 from tester.clerk_rules import ClerkRules
 from tester.porcupine import (
     CheckResult,
@@ -86,7 +88,8 @@ class Clerk:
             raise UsageError(f"clerk {self.name} is in an operation: one client does one thing at a time")
         self._busy = True
         try:
-            return self._clerks.coordinator.control(self.name, control, *args, limit_ns=round(PATIENCE * 1e9))
+            value = self._clerks.coordinator.control(self.name, control, *args, limit_ns=round(PATIENCE * 1e9))
+            return checked(self.name, control, value)
         finally:
             self._busy = False
 
@@ -97,6 +100,8 @@ class Clerk:
         clerks.history.append(Operation(self.name, asked, called))
         clerks.rules.begin(self.name)
         result = self.call(control, *args)
+        if result is None and clerks.coordinator.is_up(self.name):
+            raise CodeFault(f"{host_title(self.name)}: {control}() returned nothing")
         if result is None:
             raise UsageError(f"clerk {self.name} is not running")
         err, value, version = (result, "", 0) if control == "put" else (result[2], result[0], result[1])

@@ -20,6 +20,7 @@ from labrpc.journal import Journal
 from labrpc.network import Network
 from labrpc.shutdown import Shutdown
 from labrpc.streams import Events, Stream
+from tester.answers import checked
 from tester.run import Run
 
 __all__ = ["Cluster", "Server", "Task"]
@@ -35,6 +36,10 @@ class Server:
     def call(self, control: str, *args: Any) -> Any:
         """Calls a control of the server's program; see `Coordinator.control`."""
         return self._cluster.coordinator.control(str(self.index), control, *args)
+
+    def ask(self, control: str, *args: Any) -> Any:
+        """As `call`, for controls that `tester.answers` knows the results of: it is one of these, or a `CodeFault`."""
+        return checked(str(self.index), control, self.call(control, *args))
 
     @property
     def is_up(self) -> bool:

@@ -74,10 +74,9 @@ _NAMES: Final = {kind: _name(kind) for kind in get_args(Event)}
 def _decoded(payload: bytes) -> msgspec.Raw:
     """The value that is encoded in `payload`, as JSON. Heartbeats repeat, so what was written is kept."""
     try:
-        value = _value(decode_record(payload))
-    except (CodecError, _NoValue):
-        value = {"undecoded": _base64(payload)}
-    return msgspec.Raw(_encoder.encode(value))
+        return msgspec.Raw(_encoder.encode(_value(decode_record(payload))))
+    except (CodecError, RecursionError, _NoValue):
+        return msgspec.Raw(_encoder.encode({"undecoded": _base64(payload)}))
 
 
 class _NoValue(Exception):

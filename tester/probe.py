@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from labrpc import frames
-from labrpc.codec import Record, encode
+from labrpc.codec import CodecError, Record, encode
 from labrpc.coordinator import Coordinator
 from labrpc.virtual.steps import QUANTUM_NS, StepMachines
 from tester.payloads import message_body
@@ -63,7 +63,10 @@ class DurabilityProbe:
         others = [server for server in range(self._servers) if server not in (voter, candidate)]
         if not others:
             return None
-        rival = _request(args, others[0])
+        try:
+            rival = _request(args, others[0])
+        except CodecError:
+            return None  # more levels than a server takes
         if not _grants(self._ask(voter, _VOTE, [rival])[-1], args.term):
             return None
         # Would it vote twice even without a crash between? Then saving is not what it forgot.
@@ -83,7 +86,11 @@ class DurabilityProbe:
             return False  # the entries may be in it, where an append cannot ask for them
         fields = {**args.fields, "prev_log_index": args.prev_log_index + len(args.entries), "entries": []}
         fields.update(prev_log_term=args.entries[-1].term, leader_commit=0)
-        reply = self._ask(server, "Raft.append_entries", [encode(Record(args.type_name, fields))])[-1]
+        try:
+            request = encode(Record(args.type_name, fields))
+        except CodecError:
+            return False  # more levels than a server takes
+        reply = self._ask(server, "Raft.append_entries", [request])[-1]
         rejected = isinstance(reply, Record) and reply.fields.get("success") is False
         return rejected and reply.fields.get("term") == args.term
 

@@ -23,7 +23,7 @@ class RaftServer(Server):
 
     def get_state(self) -> tuple[int, bool] | None:
         """(term, whether it believes that it leads)."""
-        state: tuple[int, bool] | None = self.call("get_state")
+        state: tuple[int, bool] | None = self.ask("get_state")
         return state
 
     def start(self, command: Any) -> tuple[int, int, bool] | None:
@@ -34,12 +34,12 @@ class RaftServer(Server):
 
     def start_surely(self, command: Any) -> tuple[int, int, bool] | None:
         """As `start`, but never left out: for those who demand something of the command."""
-        result: tuple[int, int, bool] | None = self.call("start", command)
+        result: tuple[int, int, bool] | None = self.ask("start", command)
         return result
 
     def persist_bytes(self) -> int | None:
         """Bytes of its raft state on stable storage."""
-        size: int | None = self.call("persist_bytes")
+        size: int | None = self.ask("persist_bytes")
         return size
 
 

@@ -25,18 +25,20 @@ from labrpc.nursery import Nursery
 from labrpc.real.coordinator import RealCoordinator
 from labrpc.real.machines import RealMachines, ThreadMachines
 from labrpc.real.processes import RealProcessMachines
+from labrpc.sandbox.confinement import PROTECTIONS
 from labrpc.streams import Overrides, Streams
+from labrpc.virtual.claims import Bounds
 from labrpc.virtual.coordinator import VirtualCoordinator
 from labrpc.virtual.disturbance import Disturbance, check_schedule
 from labrpc.virtual.loader import CodeBundle
 from labrpc.virtual.machines import InProcessMachines
-from labrpc.virtual.processes import STEP_WALL_LIMIT_S, ProcessMachines
+from labrpc.virtual.processes import ProcessMachines
 from labrpc.virtual.steps import StepMachines
 
 if TYPE_CHECKING:
     from tester.cluster import Cluster
 
-__all__ = ["CLOCKS", "PROGRAMS", "SERVERS", "Options", "Plan", "Run", "parse_seed", "reference_root"]
+__all__ = ["CLOCKS", "PROGRAMS", "SERVERS", "Options", "Plan", "Run", "parse_seed", "protections", "reference_root"]
 
 CLOCKS = ("virtual", "real")
 SERVERS = ("threads", "processes")
@@ -76,7 +78,9 @@ class Options:
         solution: the folder with the code under test; None is this repository's own.
         schedule: how threads are preempted, and how rough disks and network are: one of `SCHEDULES`.
         programs: more program modules by name, for tests of the harness itself.
-        step_wall_limit_s: wall time a child process may take for one step.
+        sandbox: whether the servers' and clerks' processes reach nothing but the judge, as far as this machine can do
+            that; see `labrpc.sandbox`, and `protections` for what it cannot.
+        bounds: what a child process may say and take.
         switch_interval: seconds a thread may keep the interpreter's lock while others wait for it; None: as it is.
     """
 
@@ -85,7 +89,8 @@ class Options:
     solution: Path | None = None
     schedule: str = "mix"
     programs: Mapping[str, Path] = field(default_factory=dict)
-    step_wall_limit_s: float = STEP_WALL_LIMIT_S
+    sandbox: bool = False
+    bounds: Bounds = field(default_factory=Bounds)
     switch_interval: float | None = None
 
     def __post_init__(self) -> None:
@@ -105,6 +110,8 @@ class Options:
                 )
             if not 1e-6 <= self.switch_interval <= 10:
                 raise UsageError(f"--gil-switch-interval {self.switch_interval:g} is not in 0.000001..10 seconds")
+        if self.sandbox and (self.is_real or self.servers != "processes"):
+            raise UsageError("a sandbox needs --clock virtual --servers processes")
         if self.servers == "processes" and not hasattr(os, "fork"):
             raise UsageError("--servers processes needs fork(); run with --servers threads on this system")
         if self.solution is not None and not self.solution.is_dir():
@@ -137,9 +144,23 @@ def _bundle(root: Path, extra: tuple[tuple[str, Path], ...], instrumented: bool)
     return CodeBundle.build(root, programs, instrumented=instrumented)
 
 
-@functools.cache
-def _nursery() -> Nursery:
-    return Nursery()
+def protections() -> dict[str, str]:
+    """What a sandbox consists of (see `labrpc.sandbox.confinement.PROTECTIONS`), each with why this machine cannot give
+    it; "" if it can. The first call of a process tries.
+    """
+    missing = _nursery(True).missing
+    return {name: missing.get(name, "") for name in PROTECTIONS}
+
+
+_nurseries: dict[bool, Nursery] = {}
+
+
+def _nursery(sandboxed: bool = False) -> Nursery:
+    """This process's, made when there is none, or it has died."""
+    nursery = _nurseries.get(sandboxed)
+    if nursery is None or nursery.is_gone:
+        nursery = _nurseries[sandboxed] = Nursery(sandboxed=sandboxed)
+    return nursery
 
 
 @dataclass(frozen=True)
@@ -234,7 +255,8 @@ class Run:
             return InProcessMachines(bundle, ledger)
         if ledger is not None:
             raise UsageError("a run is recorded with --servers threads only")
-        return ProcessMachines(bundle, _nursery(), cpu=_own_cpu(), wall_limit_s=self.options.step_wall_limit_s)
+        nursery = _nursery(self.options.sandbox)
+        return ProcessMachines(bundle, nursery, cpu=_own_cpu(), bounds=self.options.bounds)
 
     def coordinator(
         self,

@@ -41,12 +41,12 @@ class RSMServer(RaftServer):
 
     def submit_surely(self, request: str) -> tuple[str, Any] | None:
         """As `submit`, but never left out: for those who demand something of the result."""
-        result: tuple[str, Any] | None = self.call("submit", request)
+        result: tuple[str, Any] | None = self.ask("submit", request)
         return result
 
     def counter(self) -> int | None:
         """The counter's value on this replica."""
-        value: int | None = self.call("counter")
+        value: int | None = self.ask("counter")
         return value
 
 
@@ -144,7 +144,7 @@ class ReplicatedKVServer(RaftServer):
 
     def snapshot_bytes(self) -> int | None:
         """Bytes of its snapshot on stable storage."""
-        size: int | None = self.call("snapshot_bytes")
+        size: int | None = self.ask("snapshot_bytes")
         return size
 
 

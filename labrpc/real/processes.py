@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import hashlib
 import os
 import queue
 import secrets
@@ -90,7 +89,6 @@ class RealProcessMachines:
         self._switch_interval = switch_interval
         self.longest_unread_s = longest_unread_s
         self._bundle = bundle.to_bytes()
-        self._digest = hashlib.blake2b(self._bundle, digest_size=16).hexdigest()
         self._machines: set[RealProcess] = set()
         self._disks: dict[str, Disk] = {}
         self.folder = _make_folder(nursery)
@@ -115,7 +113,7 @@ class RealProcessMachines:
         try:
             files = [connection.fileno(), file]
             arguments = None if disk is None else str(disk), self._switch_interval
-            return self.nursery.fork("real", settings, self._digest, self._bundle, files, arguments)
+            return self.nursery.fork("real", settings, self._bundle, files, arguments)
         finally:
             os.close(file)
 

@@ -63,11 +63,15 @@ class CodeBundle:
     Args:
         modules: code by full module name.
         files: the server packages' files, by their full path, with the short path to show for each.
+        sources: their texts, by full path, for tracebacks where the files are out of sight.
     """
 
-    def __init__(self, modules: dict[str, ModuleCode], files: dict[str, str]) -> None:
+    def __init__(
+        self, modules: dict[str, ModuleCode], files: dict[str, str], sources: dict[str, str] | None = None
+    ) -> None:
         self.modules = modules
         self.files = files
+        self.sources = sources or {}
         self.packages = _parents(modules)
         """The packages that the modules are in."""
 
@@ -80,6 +84,7 @@ class CodeBundle:
         """
         modules: dict[str, ModuleCode] = {}
         files: dict[str, str] = {}
+        sources: dict[str, str] = {}
         for package in SERVER_PACKAGES:
             folder = root / package
             for path in sorted(folder.rglob("*.py")) if folder.is_dir() else ():
@@ -91,20 +96,27 @@ class CodeBundle:
                 name = ".".join(parts[:-1] if is_package else parts)
                 modules[name] = _compile(path, is_package, is_server=True, instrumented=instrumented)
                 files[str(path)] = relative.as_posix()
+                sources[str(path)] = path.read_bytes().decode("utf-8", "replace")
         if not files:
             raise UsageError(f"no raft/ or kvraft/ package in {root}; --solution names the folder that holds them")
         for name, path in programs.items():
             modules[name] = _compile(path, is_package=False, is_server=False, instrumented=False)
-        return cls(modules, files)
+        return cls(modules, files, sources)
 
     def to_bytes(self) -> bytes:
         """For `from_bytes` in a child process of the same interpreter."""
-        return marshal.dumps((self.files, {name: tuple(module) for name, module in self.modules.items()}))
+        modules = {name: tuple(module) for name, module in self.modules.items()}
+        return marshal.dumps((self.files, modules, self.sources))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> CodeBundle:
-        files, modules = marshal.loads(data)
-        return cls({name: ModuleCode(*module) for name, module in modules.items()}, files)
+        files, modules, sources = marshal.loads(data)
+        return cls({name: ModuleCode(*module) for name, module in modules.items()}, files, sources)
+
+    def show_sources(self) -> None:
+        """Has this process's tracebacks find the lines of files that it cannot read."""
+        for path, text in self.sources.items():
+            linecache.cache[path] = (len(text), None, text.splitlines(keepends=True), path)
 
 
 def _compile(path: Path, is_package: bool, *, is_server: bool, instrumented: bool, ordered: bool = False) -> ModuleCode:

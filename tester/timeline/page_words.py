@@ -113,7 +113,10 @@ def _entries(entries: list[Any], previous: int) -> str:
 
 def words(value: Any) -> str:
     """`value` as it would be written in Python, shortened."""
-    return _clipped(_words(value), _MOST_CHARACTERS)
+    try:
+        return _clipped(_words(value), _MOST_CHARACTERS)
+    except RecursionError:  # a process may say what `encode` would not
+        return f"a {type(value).__name__} of many levels"
 
 
 def _words(value: Any) -> str:

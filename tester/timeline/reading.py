@@ -32,6 +32,7 @@ from labrpc.journal import (
     Stopped,
 )
 from labrpc.network import is_clerk
+from labrpc.virtual.claims import harmless
 from tester.payloads import message_body, value_of
 from tester.timeline.annotations import End, OpenAnnotations
 
@@ -221,6 +222,7 @@ _SWITCHES = {  # kind of event -> (kind of band, whether it begins or ends it)
     "unreliable": ("unreliable", True),
     "reliable": ("unreliable", False),
 }
+_LONGEST_TEXT = 10_000
 _HEALED = ("disconnected", "cut", "partition")
 _WEATHER = {"long reordering": "off", "long delays": "off", "duplication": "0 of 1000"}
 """Faults of the whole network whose detail says whether they are on, and what it says when they are off."""
@@ -456,7 +458,7 @@ class _Reader:
         body = value_of(event.payload)
         fields = body.fields if isinstance(body, Record) else {}
         index = fields.get("command_index")
-        kind, text = "apply", f"applies {index}: {fields.get('command')}"
+        kind, text = "apply", f"applies {index}: {_shown(fields.get('command'))}"
         if fields.get("snapshot_valid"):
             index = fields.get("snapshot_index")
             kind, text = "snapshot", f"takes the snapshot of index {index}"
@@ -523,10 +525,20 @@ def _end_of(fields: dict[str, Any]) -> tuple[int, int]:
     """Index and term of the last entry that an append, or a snapshot, brings its receiver's log to."""
     if "last_included_index" in fields:
         return _int(fields.get("last_included_index")), _int(fields.get("last_included_term"))
-    entries = fields.get("entries") or ()
+    entries = fields.get("entries")
+    if not isinstance(entries, list | tuple):
+        entries = ()
     index = _int(fields.get("prev_log_index")) + len(entries)
     last = entries[-1] if entries else None
     return index, _int(last.fields.get("term") if isinstance(last, Record) else fields.get("prev_log_term"))
+
+
+def _shown(value: Any) -> str:
+    """`value`, which may be anything, for a terminal."""
+    try:
+        return harmless(str(value), _LONGEST_TEXT)
+    except RecursionError:
+        return f"a {type(value).__name__} of many levels"
 
 
 def _int(value: Any) -> int:

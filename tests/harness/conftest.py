@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from labrpc.streams import Streams
+from labrpc.virtual.claims import Bounds
 from labrpc.virtual.disturbance import Disturbance
 from tester.cluster import Cluster
 from tester.run import Options, Run
@@ -71,6 +72,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         seed: int = 1,
         disturbance: Disturbance | None = None,
         step_wall_limit_s: float = 20.0,
+        sandbox: bool = False,
         start: bool = True,
         latency: float | None = 0.001,
         **options: Any,
@@ -83,7 +85,8 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
             servers=world,
             solution=folder.parent,
             programs=PROGRAMS,
-            step_wall_limit_s=step_wall_limit_s,
+            sandbox=sandbox,
+            bounds=Bounds(step_wall_s=step_wall_limit_s),
         )
         run = Run(seed, chosen)
         fixed = disturbance or FixedDisturbance()
