@@ -23,7 +23,7 @@ _SLACK_NS = 1_000_000_000
 """How much later than its quantum a step may say that it ended: a message may be long to read."""
 
 _REPORTS = frozenset(
-    {"boot", "deadlock", "died", "foreign-release", "misuse", "output", "rpc-under-lock", "spin", "threads"}
+    {"boot", "deadlock", "died", "foreign-release", "missing", "misuse", "output", "rpc-under-lock", "spin", "threads"}
 )
 _MOST_NAME = 1_000
 _MOST_TEXT = 10_000

@@ -212,7 +212,7 @@ def test_a_stranger_and_what_is_lacking_are_found(manifest, tree):
 @pytest.mark.parametrize(
     "text",
     [
-        "see docs/mutants.md", "`tester.gallery` has", "from tests/mutants/", "raft.rules says",
+        "see docs/architecture.md", "`tester.gallery` has", "from tests/mutants/", "raft.rules says",
         "in benchmarks/echo_server.py", "tester/release/release.toml", "in {root}",
     ],
 )  # fmt: skip

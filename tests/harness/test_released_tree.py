@@ -180,7 +180,7 @@ def test_these_bodies_and_no_others_are_given(lab):
 def test_the_command_has_the_students_commands_only(lab):
     text = run(lab, "-m", "tester", "--help")
     listed = re.findall(r"^│ ([a-z][\w-]+) ", text, re.MULTILINE)
-    assert set(listed) == {"check-history", "shrink", "replay", "failures", "timeline", "export", "logs"}
+    assert set(listed) == {"check", "check-history", "shrink", "replay", "failures", "timeline", "export", "logs"}
     assert set(helps(lab)) == set(listed)
 
 
