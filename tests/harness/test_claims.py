@@ -19,7 +19,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labrpc import frames
 from labrpc.codec import EnumRecord, Record, decode_record, encode
 from labrpc.errors import CodeFault
 from labrpc.frames import (
@@ -43,6 +42,7 @@ from labrpc.framing import receive, send
 from labrpc.virtual.claims import Bounds, BrokenClaim, Budget, Claims, harmless
 from labrpc.virtual.machines import InProcessMachines
 from labrpc.virtual.processes import ProcessMachine, ProcessMachines
+from labrpc.virtual.steps import Step
 from tester import export_jsonl
 from tester.graded import graded_test
 from tester.run import Options, Run
@@ -411,7 +411,7 @@ class Liar:
         self._claims = Claims(Bounds(), host_settings.output_limit)
         self.title = host_settings.name
 
-    def step(self, now: int, limit: int, inbox: list[Any]) -> frames.Step:
+    def step(self, now: int, limit: int, inbox: list[Any]) -> Step:
         self._claims.hear(inbox)
         effects, clock, wake = self._inner.step(now, limit, inbox)
         for effect in effects:
@@ -421,7 +421,7 @@ class Liar:
             self._claims.check(now, limit, effects, clock, wake)
         except BrokenClaim as claim:
             raise CodeFault(f"server {self.title}: it {claim}") from None
-        return frames.Step(effects, clock, wake)
+        return Step(effects, clock, wake)
 
     def _lie(self, payload: bytes) -> bytes:
         draw = self._draw
