@@ -34,14 +34,15 @@ class Student:
 def make_class(
     folder: Path, count: int, *, names: Sequence[str] = (), packages: Sequence[str] = ("raft", "kvraft")
 ) -> list[Student]:
-    """`count` submissions in `folder`: correct ones first, then one a mistake.
+    """`count` submissions in `folder`: correct ones first, then one a mistake; with `names` the reference alone is correct.
 
     Args:
         names: of the mistakes; by default all, in their order, as far as `count` goes.
         packages: what is handed in.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    correct = [ROOT, *sorted(path for path in (ROOT / "tests" / "correct").glob("*") if (path / "raft").is_dir())]
+    others = sorted(path for path in (ROOT / "tests" / "correct").glob("*") if (path / "raft").is_dir())
+    correct = [ROOT] if names else [ROOT, *others]
     chosen = [ROOT / mutants.FOLDER / f"{name}.toml" for name in names] or sorted(
         (ROOT / mutants.FOLDER).glob("*.toml")
     )
