@@ -34,10 +34,10 @@ class Student:
 def make_class(
     folder: Path, count: int, *, names: Sequence[str] = (), packages: Sequence[str] = ("raft", "kvraft")
 ) -> list[Student]:
-    """`count` submissions in `folder`: correct ones first, then one a mistake; with `names` the reference alone is correct.
+    """`count` submissions in `folder`: correct ones first, then one a mistake.
 
     Args:
-        names: of the mistakes; by default all, in their order, as far as `count` goes.
+        names: of the mistakes, after the reference alone; by default all, in their order, as far as `count` goes.
         packages: what is handed in.
     """
     folder.mkdir(parents=True, exist_ok=True)
