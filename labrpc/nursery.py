@@ -399,7 +399,11 @@ def main(descriptor: int, *, view: str | None = None) -> None:
 
 
 def _import_roles() -> dict[str, Callable[..., None]]:
-    """What a child may be, each as `serve(connection, settings, bundle, *arguments)`."""
+    """What a child may be, each as `serve(connection, settings, bundle, *arguments)`.
+
+    The programs around the code under test find `labrpc.program` imported: a child may see no files to import it from.
+    """
+    import labrpc.program  # noqa: F401
     from labrpc.real import child as real
     from labrpc.virtual import child as virtual
 
