@@ -20,12 +20,16 @@ class InvariantViolation(AssertionError):
 class CodeFault(AssertionError):
     """The code under test died, hung or misused the lab; the text says which server, what, and where."""
 
-    def __init__(self, text: str, detail: str = "", *, is_overdue: bool = False) -> None:
+    def __init__(
+        self, text: str, detail: str = "", *, is_overdue: bool = False, is_of_the_machine: bool = False
+    ) -> None:
         super().__init__(text)
         self.detail = detail
         """A traceback or a list of threads, "" if there is none."""
         self.is_overdue = is_overdue
         """Whether all that is wrong is that something took too long."""
+        self.is_of_the_machine = is_of_the_machine
+        """Whether another machine, or a moment with less to do, might have seen something else."""
 
 
 class RunLimitExceeded(AssertionError):

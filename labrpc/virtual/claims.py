@@ -16,6 +16,7 @@ from typing import Any
 
 from labrpc import frames
 from labrpc.codec import CodecError, decode_record
+from labrpc.errors import CodeFault
 
 __all__ = ["Bounds", "BrokenClaim", "Budget", "Claims", "harmless"]
 
@@ -76,10 +77,10 @@ class Budget:
         self._bytes_left = bounds.run_bytes
         self._seconds_left = bounds.run_wall_s
 
-    def spend(self, title: str, size: int, seconds: float) -> str:
+    def spend(self, title: str, size: int, seconds: float) -> CodeFault | None:
         """The host called `title` has said `size` bytes in a step of so many wall seconds.
 
-        Returns what is wrong, of the host that used most; "" if the run may go on.
+        Returns what is wrong, of the host that used most; None if the run may go on.
         """
         self._bytes[title] = self._bytes.get(title, 0) + size
         self._seconds[title] = self._seconds.get(title, 0.0) + seconds
@@ -87,17 +88,18 @@ class Budget:
         self._seconds_left -= seconds
         if self._bytes_left < 0:
             worst = max(self._bytes, key=lambda name: self._bytes[name])
-            return (
+            return CodeFault(
                 f"{worst}: the run's servers and clerks said more than {_size(self._bounds.run_bytes)}, and it most of "
                 "them"
             )
         if self._seconds_left < 0:
             worst = max(self._seconds, key=lambda name: self._seconds[name])
-            return (
+            return CodeFault(
                 f"{worst}: the run's servers and clerks took more than {self._bounds.run_wall_s:g} s of wall time, and "
-                "it most of them"
+                "it most of them",
+                is_of_the_machine=True,
             )
-        return ""
+        return None
 
 
 class Claims:

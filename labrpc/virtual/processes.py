@@ -144,8 +144,8 @@ class ProcessMachine:
         if data is None:
             self._fail_dead()
         excess = self._budget.spend(self._title, len(data), time.monotonic() - began)
-        if excess:
-            raise CodeFault(excess)
+        if excess is not None:
+            raise excess
         return data
 
     def end(self) -> None:
@@ -160,7 +160,9 @@ class ProcessMachine:
         if status is None:
             self._fail("its process closed its connection to the test, and went on")
         deed = deeds.deed_in(self._written()) if status == deeds.EXIT_STATUS else ""
-        self._fail(f"its process {deed}" if deed else f"its process died ({describe_status(status)})")
+        if deed:
+            self._fail(f"its process {deed}")
+        self._fail(f"its process died ({describe_status(status)})", is_of_the_machine=True)
 
     def _fail_hung(self) -> NoReturn:
         self._nursery.signal(self.pid, signal.SIGUSR1)  # faulthandler writes its stack, even from inside C code
@@ -168,20 +170,22 @@ class ProcessMachine:
         self._nursery.end(self.pid, answer=True)
         self._fail(
             f"its process did not come back from a step within {self._bounds.step_wall_s:g} s of wall time: "
-            "it is inside a call that never ends"
+            "it is inside a call that never ends",
+            is_of_the_machine=True,
         )
 
     def _fail_garbage(self, why: str) -> NoReturn:
         self._nursery.end(self.pid, answer=True)
         self._fail(f"its process wrote a frame that is no frame: {why}")
 
-    def _fail(self, text: str) -> NoReturn:
+    def _fail(self, text: str, *, is_of_the_machine: bool = False) -> NoReturn:
         self._ended = True
         self._connection.close()
         written = self._written()
         self._errors.close()
         site = innermost_site(written, self._files)
-        raise CodeFault(f"{self._title}: {text}{f' at {site}' if site else ''}", written)
+        text = f"{self._title}: {text}{f' at {site}' if site else ''}"
+        raise CodeFault(text, written, is_of_the_machine=is_of_the_machine)
 
     def _written(self) -> str:
         """The end of what is on its standard error."""

@@ -114,17 +114,11 @@ def _judge(job: Job, run: Run, test: GradedTest, solution: Path, wall_limit_s: f
     return _changed(
         known,
         verdict=sentence,
-        depends=is_over or _is_of_the_machine(error),
+        depends=is_over or (isinstance(error, CodeFault) and error.is_of_the_machine),
         is_over=is_over,
         busy=watch.busy if is_over else None,
         artefacts=artefacts,
     )
-
-
-def _is_of_the_machine(error: AssertionError) -> bool:
-    """Whether another machine, or a moment with less to do, might have seen something else."""
-    text = str(error)
-    return isinstance(error, CodeFault) and ("of wall time" in text or "its process died" in text)
 
 
 class _Names:

@@ -138,19 +138,22 @@ def test_texts_are_cut_and_written_out():
 
 def test_a_run_ends_when_its_hosts_have_said_too_much_and_names_the_one_that_said_most():
     budget = Budget(Bounds(run_bytes=5 << 20, run_wall_s=3.0))
-    assert budget.spend("server 0", 1 << 20, 0.1) == ""
-    assert budget.spend("server 2", 3 << 20, 0.1) == ""
-    assert budget.spend("server 1", 2 << 20, 0.1).startswith(
+    assert budget.spend("server 0", 1 << 20, 0.1) is None
+    assert budget.spend("server 2", 3 << 20, 0.1) is None
+    assert str(budget.spend("server 1", 2 << 20, 0.1)).startswith(
         "server 2: the run's servers and clerks said more than 5 MiB"
     )
 
 
 def test_a_run_ends_when_its_steps_have_taken_too_long_and_names_the_one_that_took_most():
     budget = Budget(Bounds(run_wall_s=3.0))
-    assert budget.spend("server 0", 1, 1.0) == ""
-    assert budget.spend("clerk 1", 1, 1.5) == ""
-    assert "3 s of wall time" in budget.spend("server 0", 1, 0.6)
-    assert budget.spend("clerk 1", 1, 2.0).startswith("clerk 1: ")
+    assert budget.spend("server 0", 1, 1.0) is None
+    assert budget.spend("clerk 1", 1, 1.5) is None
+    slow = budget.spend("server 0", 1, 0.6)
+    assert slow is not None
+    assert "3 s of wall time" in str(slow)
+    assert slow.is_of_the_machine
+    assert str(budget.spend("clerk 1", 1, 2.0)).startswith("clerk 1: ")
 
 
 # ------------------------------------------------------------------ bytes
