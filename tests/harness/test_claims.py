@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from labrpc.codec import EnumRecord, Record, decode_record, encode
@@ -266,6 +266,7 @@ def test_a_changed_frame_is_a_step_or_a_verdict(seed):
 @given(st.binary(max_size=60))
 @settings(max_examples=150, deadline=None)
 def test_any_bytes_are_a_verdict(data):
+    assume(not data.startswith(b"\x93\x90"))  # a step in which nothing happened
     assert not steps_or_fails(framed(data))
 
 
@@ -276,6 +277,7 @@ def test_any_bytes_are_a_verdict(data):
 ))  # fmt: skip
 @settings(max_examples=50, deadline=None)
 def test_any_value_is_a_verdict(value):
+    assume(not (isinstance(value, list) and len(value) == 3 and value[0] == []))  # a step in which nothing happened
     assert not steps_or_fails(framed(encoded(value)))
 
 
