@@ -68,7 +68,7 @@ def test_a_class_gets_its_points_and_one_and_two_workers_find_the_same(folder, s
     result = grade(students, "--json", workers=2)
     assert result.exit_code == 0, result.output
     said = json.loads(result.stdout)
-    points = {each["name"]: each["points"] for each in said["submissions"]}
+    points = {name: each["score"] for name, each in said["submissions"].items()}
     assert points["student-000"] == 30
     assert points["student-002"] <= 20, "no leader at first: test_initial_election fails under any seed"
     assert points["student-001"] == points["student-003"] < 30, "one mistake, as zip and as repository"
@@ -123,7 +123,10 @@ def test_the_courses_rules_count(folder, students):
     assert result.exit_code == 0, result.output
     said = json.loads(result.stdout)
     assert said["course"] == "Raft"
-    assert [(each["parts"], each["late"], each["points"]) for each in said["submissions"]] == [({"2A": 90}, 45, 45)]
+    [result] = said["submissions"].values()
+    facts = result["extra_data"]["raftlab"]
+    assert (facts["earned"], facts["late"], result["score"]) == (90, {"days": 0.5, "deduction": 45}, 45)
+    assert said == json.loads((folder / "out" / "class.json").read_text())
 
 
 # ------------------------------------------------------------------ going on
