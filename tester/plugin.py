@@ -30,9 +30,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from labrpc.disturbance import SCHEDULES
 from labrpc.errors import HarnessStalled, UsageError
 from labrpc.real.disk import LostSave
-from labrpc.virtual.disturbance import SCHEDULES
 from tester import determinism, failures, interrupts, report
 from tester.history import save_history
 from tester.lateness import fair_verdict
