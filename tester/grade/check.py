@@ -19,9 +19,9 @@ from tester.grade.intake import take_folder
 from tester.grade.plan import check_runs, jobs_of
 from tester.grade.pool import Limits, LocalPool, cpu_count
 from tester.grade.progress import Shown
-from tester.grade.records import Refusal
+from tester.grade.records import Job, Refusal, Submission
 from tester.grade.results import score
-from tester.grade.scores import TestScore, shown
+from tester.grade.scores import PartScore, TestScore, shown
 from tester.grade.seeds import PublicSeeds, read_seeds
 from tester.grade.store import Store
 from tester.grade.worker import replay_command
@@ -45,7 +45,7 @@ def check(
     workers: int | None,
     wall_limit_s: float,
 ) -> int:
-    """Grades `folder`; the exit code to leave with: 0 if no points are lost, else 1.
+    """Grades `folder`, part by part; the exit code to leave with: 0 if no points are lost, else 1.
 
     Raises:
         UsageError: there is nothing to be graded, or something that was asked for makes no sense.
@@ -70,29 +70,41 @@ def check(
         suite = world.suite_digest()
         store.begin([submission], jobs_of(course, [submission], source), suite=suite, seeds=source.fingerprint)
         missing = store.missing()
-        limits = Limits(wall_s=wall_limit_s)
-        pool = LocalPool(workers or cpu_count(), Path(temporary) / "work", limits=limits)
-        try:
-            with pool, Shown(err, {submission.digest: [submission.name]}, missing) as progress:
-                do_jobs(store, pool, progress.outcome, progress.doubt)
-        except KeyboardInterrupt:
-            err.print("stopped")
-            return STOPPED
-        found = score(submission, store, course)
-    for part in found.parts:
-        title = f"part {part.part}, {PARTS[part.part]}: {shown(part.points)} of {shown(part.of)} points"
-        out.print(Text(title, style="bold"))
-        for test in part.tests:
-            _show(out, test, folder)
+        with LocalPool(workers or cpu_count(), Path(temporary) / "work", limits=Limits(wall_s=wall_limit_s)) as pool:
+            for part in course.parts:
+                jobs = [job for job in missing if job.part == part]
+                is_whole = _done(err, store, pool, submission, jobs)
+                found = score(submission, store, course)
+                _show_part(out, next(each for each in found.parts if each.part == part), folder)
+                if not is_whole:
+                    err.print("stopped")
+                    return STOPPED
     return 0 if all(test.points == test.of for test in found.tests) else 1
+
+
+def _done(err: Console, store: Store, pool: LocalPool, submission: Submission, jobs: Sequence[Job]) -> bool:
+    """Does `jobs`; whether all of them: not, if Ctrl-C came between."""
+    try:
+        with Shown(err, {submission.digest: [submission.name]}, jobs) as progress:
+            do_jobs(store, jobs, pool, progress.outcome, progress.doubt)
+    except KeyboardInterrupt:
+        return False
+    return True
+
+
+def _show_part(out: Console, part: PartScore, folder: Path) -> None:
+    title = f"part {part.part}, {PARTS[part.part]}: {shown(part.points)} of {shown(part.of)} points"
+    out.print(Text(title, style="bold"))
+    for test in part.tests:
+        _show(out, test, folder)
 
 
 def _show(out: Console, test: TestScore, folder: Path) -> None:
     rule = test.rule
-    passed = test.sentence if test.absent else f"{len(test.passed)} of {rule.runs} runs passed"
-    points = "points pending" if test.points is None else f"{shown(test.points)} of {shown(test.of)} points"
+    passed = test.sentence if test.points is None or test.absent else f"{len(test.passed)} of {rule.runs} runs passed"
+    points = "" if test.points is None else f", {shown(test.points)} of {shown(test.of)} points"
     style = "green" if len(test.passed) == rule.runs else "red"
-    out.print(Text(f"  {rule.test}: {passed}, {points}", style=style), soft_wrap=True)
+    out.print(Text(f"  {rule.test}: {passed}{points}", style=style), soft_wrap=True)
     first = next(iter((*test.failed, *test.broken)), None)
     if first is not None:
         out.print(Text(f"      {first.verdict}"), soft_wrap=True)

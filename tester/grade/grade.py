@@ -147,8 +147,8 @@ def _do(err: Console, store: Store, request: Request) -> None:
     names: dict[str, list[str]] = {}
     for submission in store.submissions():
         names.setdefault(submission.digest, []).append(submission.name)
-    with _pool(request) as pool, Shown(err, names, missing) as shown:
-        do_jobs(store, pool, shown.outcome, shown.doubt)
+    with _pool(request) as pool, Shown(err, names, missing) as progress:
+        do_jobs(store, missing, pool, progress.outcome, progress.doubt)
 
 
 @contextlib.contextmanager

@@ -49,7 +49,7 @@ def graded(folder: Path, submissions: list[Submission], pool: Pool, on_outcome=l
     seeds = PublicSeeds(range(1, RUNS + 1))
     with Store(folder) as store:
         store.begin(submissions, jobs_of(course, submissions, seeds), suite="s", seeds=seeds.fingerprint)
-        do_jobs(store, pool, on_outcome, lambda job: None)
+        do_jobs(store, store.missing(), pool, on_outcome, lambda job: None)
         outcomes = [each for submission in store.submissions() for each in store.outcomes(submission.digest)]
         return [
             (each.job, each.status, each.verdict, each.journal_hash, each.virtual_s, store.artefacts(each.job))

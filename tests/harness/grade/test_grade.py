@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -264,9 +266,7 @@ def test_a_student_checks_the_tree_they_stand_in(folder, students, monkeypatch):
 
 def test_what_fails_can_be_had_again_with_the_command_that_is_printed(folder, students):
     tree = folder / "mine"
-    subprocess.run(["unzip", "-q", students[1].path, "-d", tree], check=False)
-    if not tree.exists():
-        pytest.skip("unzip is not installed")
+    shutil.unpack_archive(students[1].path, tree)
     (solution,) = tree.iterdir()
     result = command_line("check", solution, "--parts", "2A", "--runs", 2, "-n", 2)
     assert result.exit_code == 1, result.output
@@ -284,6 +284,21 @@ def test_what_fails_can_be_had_again_with_the_command_that_is_printed(folder, st
     )
     assert again.returncode == 1
     assert lines[place - 1].strip() in again.stdout, "the same verdict, with servers as threads"
+
+
+def test_a_check_tells_part_by_part_and_stopped_what_it_knows(students):
+    command = [sys.executable, "-u", "-m", "tester", "check", str(students[0].path), "--parts", "2A,2B"]
+    command += ["--runs", "30", "-n", "2"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline().startswith("part 2A, leader election: 30 of 30 points")
+        assert [running.stdout.readline().split()[1] for _ in range(3)] == ["30"] * 3
+        time.sleep(0.5)  # it is at part 2B by now
+        running.send_signal(signal.SIGINT)
+        rest = running.stdout.read()
+    assert running.returncode == CODE_OF_STOPPED
+    assert "part 2B, log: 0 of 60 points" in rest
+    assert re.search(r"test_backup: unresolved: \d+ of 30 runs were not made; points pending: 0 to 5", rest)
 
 
 def test_what_would_be_refused_is_told_to_the_student(folder):
