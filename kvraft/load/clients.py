@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kvraft.load.frames import KindPart, SecondPart
-from kvraft.load.histogram import Histogram
+from kvraft.load.histogram import Histogram, merged
 from kvraft.load.load import Load
 from kvraft.load.result import ANSWERS
 from kvraft.rpc import Err
@@ -49,36 +49,36 @@ class Tally:
         self.times: dict[str, Histogram] = {}
         self.last_return = start
         self.records: list[Any] = []
-        self._done = self._errors = 0
-        self._second = Histogram()
+        # Of the second under way: (kind, outcome, whether it counts) -> times. One place an operation keeps it cheap.
+        self._second: dict[tuple[str, str, bool], Histogram] = {}
 
     def note(self, kind: str, outcome: str, due: float, returned: float) -> None:
         """An operation that was due at `due` has ended."""
-        if outcome in ANSWERS:
-            self._done += 1
-        else:
-            self._errors += 1
-        took = returned - due
-        self._second.add(took)
-        if due < self.start:
-            return
-        if kind not in self.times:
-            self.outcomes[kind], self.times[kind] = {}, Histogram()
-        outcomes = self.outcomes[kind]
-        outcomes[outcome] = outcomes.get(outcome, 0) + 1
-        self.times[kind].add(took)
-        self.last_return = returned
+        counts = due >= self.start
+        times = self._second.get((kind, outcome, counts))
+        if times is None:
+            times = self._second[kind, outcome, counts] = Histogram()
+        times.add(returned - due)
+        if counts:
+            self.last_return = returned
 
     def take_second(self, number: int, late: int) -> SecondPart:
         """What has come since the last call, as second `number`."""
-        times, self._second = self._second, Histogram()
+        second, self._second = self._second, {}
         records, self.records = self.records, []
-        part = SecondPart(number, self._done, self._errors, late, times.as_pairs(), times.total, times.largest, records)
-        self._done = self._errors = 0
-        return part
+        times = merged(second.values())
+        done = 0
+        for (kind, outcome, counts), part in second.items():
+            done += part.count if outcome in ANSWERS else 0
+            if counts:
+                outcomes = self.outcomes.setdefault(kind, {})
+                outcomes[outcome] = outcomes.get(outcome, 0) + part.count
+                self.times.setdefault(kind, Histogram()).merge(part)
+        errors = times.count - done
+        return SecondPart(number, done, errors, late, times.as_pairs(), times.total, times.largest, records)
 
     def kinds(self) -> dict[str, KindPart]:
-        """All that counts."""
+        """All that counts, up to the second that was taken last."""
         return {
             kind: KindPart(self.outcomes[kind], times.as_pairs(), times.total, times.largest)
             for kind, times in self.times.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-__all__ = ["RELATIVE_ERROR", "Histogram"]
+__all__ = ["RELATIVE_ERROR", "Histogram", "merged", "summary"]
 
 _BUCKETS_AN_OCTAVE = 128
 
@@ -27,7 +27,8 @@ class Histogram:
 
     def add(self, seconds: float, times: int = 1) -> None:
         """Records a duration."""
-        bucket = _bucket(seconds)
+        mantissa, exponent = math.frexp(seconds)
+        bucket = exponent * _BUCKETS_AN_OCTAVE + int((mantissa - 0.5) * (2 * _BUCKETS_AN_OCTAVE))
         self.counts[bucket] = self.counts.get(bucket, 0) + times
         self.count += times
         self.total += seconds * times
@@ -122,11 +123,6 @@ def summary(histogram: Histogram) -> Mapping[str, float]:
         "p99.9": histogram.percentile(99.9),
         "max": histogram.largest,
     }
-
-
-def _bucket(seconds: float) -> int:
-    mantissa, exponent = math.frexp(seconds)
-    return exponent * _BUCKETS_AN_OCTAVE + int((mantissa - 0.5) * (2 * _BUCKETS_AN_OCTAVE))
 
 
 def _middle(bucket: int) -> float:
