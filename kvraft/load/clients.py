@@ -130,11 +130,17 @@ class LoadClients:
     """Those of process `process`: its share of the connections, and the clients that ask over them."""
 
     def __init__(
-        self, load: Load, addresses: Sequence[str], options: dict[str, Any], process: int, is_recorded: bool
+        self,
+        load: Load,
+        addresses: Sequence[str],
+        options: dict[str, Any],
+        process: int,
+        is_recorded: bool,
+        connect: Any = AsyncClient,
     ) -> None:
         self.load, self._is_recorded = load, is_recorded
         mine = range(process, load.connection_count, load.processes)
-        connections = {number: AsyncClient(addresses, timeout=load.timeout, **options) for number in mine}
+        connections = {number: connect(addresses, timeout=load.timeout, **options) for number in mine}
         self._connections = list(connections.values())
         self._clients = [
             _Client(self, number, connections[number % load.connection_count])

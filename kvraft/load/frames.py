@@ -25,11 +25,12 @@ Pairs = list[tuple[int, int]]
 
 
 class Order(msgspec.Struct, tag=True):
-    """To a process, first: what it is to do. `options` are those of `AsyncClient`; paths as strings."""
+    """To a process, first: what it is to do. `options` are those of `connect`; paths as strings."""
 
     load: dict[str, Any]
     addresses: list[str]
     options: dict[str, Any]
+    connect: str
     process: int
     is_recorded: bool
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from kvraft.load.frames import (
     LENGTH_BYTES,
     Ended,
@@ -32,6 +34,9 @@ from labrpc.errors import HarnessError, UsageError
 
 __all__ = ["LoadFailed", "run"]
 
+CONNECT = "kvraft.service.client:AsyncClient"
+"""What makes a connection."""
+
 START_SECONDS = 0.05
 """From the order to go until the clients do: all processes begin at the same instant."""
 
@@ -50,6 +55,7 @@ def run(
     record: Callable[[Recorded], object] | None = None,
     stop: threading.Event | None = None,
     options: Mapping[str, Any] | None = None,
+    connect: str = CONNECT,
 ) -> Result:
     """Puts `load` on the cluster at `addresses`, from processes of its own, and waits until it is over.
 
@@ -59,6 +65,8 @@ def run(
             after its end, on the caller's thread; those of one client in order.
         stop: once set, no more is asked, what is under way gets half a second, and the result is of what there was.
         options: for the clients: token, authority, certificate, key, dial; see `AsyncClient`.
+        connect: "module:name" of what makes a connection, in the processes of the clients; for other stores than this
+            one. It is called as `AsyncClient` is, on an event loop, and has its `get`, `put` and `close`.
 
     Raises:
         UsageError: no addresses, or options that are none.
@@ -66,7 +74,8 @@ def run(
     """
     if not addresses or isinstance(addresses, str):
         raise UsageError('a load needs a list of nodes: ["host:port", …]')
-    with _workers(load, list(addresses), dict(options or {}), record is not None) as workers:
+    order = Order(load.as_json(), list(addresses), _plain(options or {}), connect, 0, record is not None)
+    with _workers(load.processes, order) as workers:
         driver = _Run(load, workers, on_second, record, stop)
         driver.drive()
         return driver.result(tuple(addresses))
@@ -127,15 +136,19 @@ class _Workers(list[_Worker]):
         self.frames: queue.Queue[tuple[int, Any]] = queue.Queue()
 
 
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as a frame can hold them."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+
+
 @contextlib.contextmanager
-def _workers(load: Load, addresses: list[str], options: dict[str, Any], is_recorded: bool) -> Iterator[_Workers]:
-    plain = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+def _workers(count: int, order: Order) -> Iterator[_Workers]:
     workers = _Workers()
     try:
-        for number in range(load.processes):
+        for number in range(count):
             worker = _Worker(number, workers.frames)
             workers.append(worker)
-            worker.send(Order(load.as_json(), addresses, plain, number, is_recorded))
+            worker.send(replace(order, process=number))
         yield workers
     finally:
         for worker in workers:

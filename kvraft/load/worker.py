@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import os
 import sys
 import time
@@ -51,7 +52,9 @@ class _Process:
         try:
             load = Load.from_json(order.load)
             options = {name: Path(value) if name in FILES and value else value for name, value in order.options.items()}
-            clients = LoadClients(load, order.addresses, options, order.process, order.is_recorded)
+            clients = LoadClients(
+                load, order.addresses, options, order.process, order.is_recorded, _named(order.connect)
+            )
         except (UsageError, TypeError) as error:
             self._writer.write(encode_frame(Failed(str(error))))
             return
@@ -119,6 +122,15 @@ class _Process:
             return decode_frame(await self._reader.readexactly(length))
         except asyncio.IncompleteReadError:
             return None
+
+
+def _named(place: str) -> Any:
+    """What "module:name" names. Raises: UsageError: nothing."""
+    module, _, name = place.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"{place!r} names nothing that makes a connection: {error}") from None
 
 
 async def _work() -> None:
