@@ -97,7 +97,7 @@ def measure(
         kvraft bench --nodes-at a:7000,b:7000,c:7000     a cluster that runs; its keys load-SEED-N are left there
         kvraft bench --json old.json; kvraft bench compare old.json new.json
 
-    Exit codes: 0 done; 1 failed: no cluster, a bad token, no answer at all; 2 misuse; 130 Ctrl-C, with what there was.
+    Exit codes: 0 done; 1 failed: no cluster, a bad token, no answer at all; 2 misuse; 130 ended by Ctrl-C or SIGTERM, with what there was.
     """
     if context.invoked_subcommand is not None:
         return
@@ -120,7 +120,7 @@ def measure(
         if json_file is not None:
             _check_writable(json_file)
         options = {"token": read_token(token_file), "authority": tls_ca, "certificate": tls_cert, "key": tls_key}
-        with _cluster(nodes, nodes_at, data, node_option or []) as found, _interrupts() as stop:
+        with _interrupts() as stop, _cluster(nodes, nodes_at, data, node_option or []) as found:
             result = _measure(load, found, options, stop, is_plain=plain)
         report.show(result, report.console(is_plain=plain))
         if json_file is not None:
@@ -240,7 +240,7 @@ def _look(addresses: list[str], options: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _interrupts() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets; a second Ctrl-C ends at once."""
+    """An event that Ctrl-C and SIGTERM set; a second one ends at once. Either way the cluster is ended first."""
     stop = threading.Event()
 
     def on_signal(*_: object) -> None:
@@ -248,11 +248,12 @@ def _interrupts() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = signal.signal(signal.SIGINT, on_signal)
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _check_writable(file: Path) -> None:

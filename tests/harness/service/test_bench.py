@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from tests.harness.service.conftest import kvraft
+from tests.harness.service.conftest import ROOT, environment, kvraft
 
 QUICK = ("--clients", "4", "--seconds", "0.5", "--warm-up", "0.2")
 
@@ -51,6 +55,29 @@ def test_a_cluster_of_its_own(tmp_path):
     done = kvraft("bench", "--nodes", "3", *QUICK, "--data", str(tmp_path / "data"))
     assert (done.returncode, done.stdout) == (2, "")
     assert "is not empty" in done.stderr
+
+
+def test_a_signal_ends_it_with_what_there_was_and_leaves_no_node(tmp_path):
+    command = [sys.executable, "-m", "kvraft", "bench", "--nodes", "1", *QUICK, "--seconds", "60"]
+    command += ["--data", str(tmp_path / "data")]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), cwd=ROOT
+    ) as bench:
+        assert bench.stderr is not None
+        bench.stderr.readline()
+        bench.send_signal(signal.SIGTERM)
+        said, _ = bench.communicate(timeout=30)
+    assert bench.returncode == 130
+    assert "ended before its time" in said
+    left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path) in read(path)]
+    assert left == []
+
+
+def read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 @pytest.mark.parametrize(
