@@ -97,8 +97,8 @@ def measure(
         kvraft bench --nodes-at a:7000,b:7000,c:7000     a cluster that runs; its keys load-SEED-N are left there
         kvraft bench --json old.json; kvraft bench compare old.json new.json
 
-    Exit codes: 0 done; 1 failed: no cluster, a bad token, no answer at all; 2 misuse; 130 ended by Ctrl-C or SIGTERM, with
-    what there was.
+    Exit codes: 0 done; 1 failed: no cluster, a bad token, no answer at all; 2 misuse; 130 Ctrl-C or SIGTERM, with what
+    there was.
     """
     if context.invoked_subcommand is not None:
         return
