@@ -297,8 +297,10 @@ async def test_a_round_of_reads_that_takes_long_asks_all(monkeypatch):
     world.take()
     found: list[int | None] = []
     raft.read(found.append)
-    while len(world.sent) < 4:
-        await asyncio.sleep(0)
+    for _ in range(500):
+        if len(world.sent) >= 4:
+            break
+        await asyncio.sleep(0.002)
     sent = world.take()
     assert sorted(peer for peer, _, _ in sent) == [1, 2, 3, 4], "each once"
     for peer, sequence, _ in sent[2:]:  # those asked first stay silent

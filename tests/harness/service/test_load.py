@@ -202,7 +202,7 @@ def test_in_an_open_loop_waiting_counts_from_when_it_was_due():
     found = run(load, ["nowhere:1"], connect=SLOW)
     times = found.kinds["get"].times
     assert times.count == 150, "all that was due"
-    assert times.largest >= STALL_SECONDS
+    assert times.largest >= STALL_SECONDS * 0.9
     late = sum(count for bucket, count in times.as_pairs() if times.from_pairs([(bucket, 1)], 0, 9).percentile(0) > 0.1)
     assert late >= 30, "who was due while it stood still has waited, too"
     closed = run(replace(load, rate=None), ["nowhere:1"], connect=SLOW)
