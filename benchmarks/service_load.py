@@ -99,7 +99,13 @@ def _figures(times: Histogram) -> str:
 
 def throughput(cluster: Cluster, arguments: argparse.Namespace) -> None:
     """Each kind in turns, `--rounds` times, and how they compare."""
-    load = Load(clients=arguments.number, connections=arguments.connections, seconds=arguments.seconds, warm_up=1.0)
+    load = Load(
+        clients=arguments.number,
+        connections=arguments.connections,
+        processes=arguments.processes,
+        seconds=arguments.seconds,
+        warm_up=1.0,
+    )
     kinds = [
         kind
         for kind in ("put", *MODES)
@@ -192,6 +198,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=5)
     parser.add_argument("--number", type=int, default=50, help="of clients")
     parser.add_argument("--connections", type=int, help="of all clients; one each if nothing is said")
+    parser.add_argument("--processes", type=int, default=1, help="over which clients are spread")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--only", choices=("put", *MODES, "reads", "failover", "restart"))
     parser.add_argument("--node-option", action="append", default=[], help="for kvraft serve, as --batches=1")
