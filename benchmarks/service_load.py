@@ -1,36 +1,39 @@
-"""How many operations a second the service does, and how long each takes, on a cluster of processes with disks.
+"""How long the service is silent when its leader is killed, how long a node takes to restart; and all figures at once.
 
     python -m benchmarks.service_load                        writes, gets in each mode, failover: 5 nodes, 50 clients
-    python -m benchmarks.service_load --clients shared       50 threads that share one Client
+    python -m benchmarks.service_load --connections 1        50 clients over one connection
+    python -m benchmarks.service_load --only reads           gets in each mode, in turns, and the ratios
     python -m benchmarks.service_load --only failover        how long nobody is answered after the leader is killed
     python -m benchmarks.service_load --only restart         a node that finds a log of 100 MB
 
-Clients are closed loops: each waits for its answer before it asks again. `own`: each has its own connection
-(AsyncClient, all in one process). `shared`: threads with one Client. The load average stands beside each figure.
+One kind of load at a time, with a table and more to choose from: `kvraft bench`. The load is from the same generator
+(`kvraft.load`): closed loops, in a process of their own. The load average stands beside each figure.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import os
-import random
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kvraft.rpc import Err
-from kvraft.service import AsyncClient, Client, Unavailable
+from kvraft.bench.machine import cpu_seconds, memory_bytes
+from kvraft.load import Histogram, Load, Recorded, run
+from kvraft.service import AsyncClient, Unavailable
+from kvraft.service.cluster import free_ports
 
-VALUE = "v" * 100
+MODES = ("log", "index", "lease")
 
 
 class Cluster:
@@ -62,145 +65,79 @@ class Cluster:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def cpu_seconds(self) -> list[float]:
-        return [cpu_of(process.pid) for process in self.processes]
+        return [cpu_seconds(process.pid) or 0.0 for process in self.processes]
 
-    def memory_mb(self) -> list[float]:
-        return [memory_of(process.pid) for process in self.processes]
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    def memory_mb(self) -> float:
+        return max(memory_bytes(process.pid) or 0 for process in self.processes) / 1e6
 
 
-def cpu_of(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def memory_of(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
-async def wait_for_leader(peers: list[str]) -> None:
-    async with AsyncClient(peers, timeout=60) as client:
-        await client.get("ready")
-
-
-async def own_connections(peers: list[str], clients: int, seconds: float, kind: str) -> list[float]:
-    """The seconds that each operation took."""
-    taken: list[float] = []
-    end = time.monotonic() + seconds
-
-    async def run(number: int) -> None:
-        key, version = f"{kind}-{number}-{random.getrandbits(32)}", 0
-        async with AsyncClient(peers) as client:
-            await client.put(key, VALUE, 0)
-            version = 1
-            while (began := time.monotonic()) < end:
-                if kind == "put":
-                    err = await client.put(key, VALUE, version)
-                    if err is Err.OK:
-                        version += 1
-                    else:
-                        _, version, _ = await client.get(key)
-                else:
-                    _, found, _ = await client.get(key, reads=kind)
-                    assert found == version
-                taken.append(time.monotonic() - began)
-
-    await asyncio.gather(*[run(number) for number in range(clients)])
-    return taken
-
-
-def shared_client(peers: list[str], clients: int, seconds: float, kind: str) -> list[float]:
-    """As `own_connections`, by threads that share a client."""
-    taken: list[float] = []
-    end = time.monotonic() + seconds
-    with Client(peers) as client:
-
-        def run(number: int) -> None:
-            key = f"{kind}-{number}-{random.getrandbits(32)}"
-            client.put(key, VALUE, 0)
-            version = 1
-            while (began := time.monotonic()) < end:
-                if kind == "put":
-                    if client.put(key, VALUE, version) is Err.OK:
-                        version += 1
-                    else:
-                        _, version, _ = client.get(key)
-                else:
-                    _, found, _ = client.get(key, reads=kind)
-                    assert found == version
-                taken.append(time.monotonic() - began)
-
-        threads = [threading.Thread(target=run, args=(number,)) for number in range(clients)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    return taken
-
-
-def throughput(cluster: Cluster, arguments: argparse.Namespace, kind: str, run: Any) -> float:
-    before, own_before, began = cluster.cpu_seconds(), time.process_time(), time.monotonic()
-    if arguments.clients == "own":
-        taken = run(own_connections(cluster.peers, arguments.number, arguments.seconds, kind))
-    else:
-        taken = shared_client(cluster.peers, arguments.number, arguments.seconds, kind)
-    elapsed = time.monotonic() - began
-    nodes = sorted((after - start for after, start in zip(cluster.cpu_seconds(), before, strict=True)), reverse=True)
-    clients = time.process_time() - own_before
-    taken.sort()
-    rate = len(taken) / elapsed
-    cost = (clients + sum(nodes)) / len(taken)
+def measure(cluster: Cluster, load: Load, kind: str, totals: dict[str, list[float]]) -> None:
+    """One slice of one kind: a line, and its share of `totals`: answers, seconds."""
+    before = cluster.cpu_seconds()
+    result = run(load, cluster.peers)
+    nodes = [late - early for late, early in zip(cluster.cpu_seconds(), before, strict=True)]
+    times, elapsed = result.times, result.elapsed
+    share = load.seconds / (load.seconds + load.warm_up)  # nodes' CPU is of the warm-up, too
+    cost = (result.client_cpu + sum(nodes)) * share / max(result.answered, 1)
+    totals.setdefault(kind, [0.0, 0.0])
+    totals[kind][0] += result.answered
+    totals[kind][1] += elapsed
+    cores = " ".join(f"{each / (load.seconds + load.warm_up):.2f}" for each in sorted(nodes, reverse=True))
     print(
-        f"{kind:5}  {rate:7,.0f} op/s  p50 {taken[len(taken) // 2] * 1e3:6.1f} ms  "
-        f"p99 {taken[int(len(taken) * 0.99)] * 1e3:6.1f} ms  max {taken[-1] * 1e3:6.0f} ms   cores: clients "
-        f"{clients / elapsed:.2f}, nodes {' '.join(f'{each / elapsed:.2f}' for each in nodes)}; {cost * 1e6:.0f} us an "
-        f"operation   MB {max(cluster.memory_mb()):.0f}   load {os.getloadavg()[0]:.1f}",
+        f"{kind:5}  {result.throughput:7,.0f} op/s  {_figures(times)}   "
+        f"cores: clients {result.client_cpu / elapsed:.2f}, nodes {cores}; {cost * 1e6:.0f} us an operation   "
+        f"MB {cluster.memory_mb():.0f}   load {os.getloadavg()[0]:.1f}"
+        + (f"   {result.errors} errors" if result.errors else ""),
         flush=True,
     )
-    return rate
 
 
-async def failover(cluster: Cluster, rounds: int) -> None:
+def _figures(times: Histogram) -> str:
+    p50, p99 = times.percentile(50) * 1e3, times.percentile(99) * 1e3
+    return f"p50 {p50:6.1f} ms  p99 {p99:6.1f} ms  max {times.largest * 1e3:6.0f} ms"
+
+
+def throughput(cluster: Cluster, arguments: argparse.Namespace) -> None:
+    """Each kind in turns, `--rounds` times, and how they compare."""
+    load = Load(
+        clients=arguments.number,
+        connections=arguments.connections,
+        processes=arguments.processes,
+        seconds=arguments.seconds,
+        warm_up=1.0,
+    )
+    kinds = [
+        kind
+        for kind in ("put", *MODES)
+        if arguments.only in (None, kind) or (arguments.only == "reads" and kind != "put")
+    ]
+    totals: dict[str, list[float]] = {}
+    for _ in range(arguments.rounds):
+        for kind in kinds:
+            reads: dict[str, Any] = {} if kind == "put" else {"read_share": 1.0, "reads": kind}
+            measure(cluster, replace(load, **reads), kind, totals)
+    if "log" in totals:
+        rates = {kind: answered / seconds for kind, (answered, seconds) in totals.items()}
+        for kind in totals:
+            if kind in ("index", "lease"):
+                print(f"gets by {kind}: {rates[kind] / rates['log']:.2f} times the rate of gets through the log")
+
+
+def failover(cluster: Cluster, rounds: int) -> None:
     """Kills the leader again and again, while a client writes: the longest time between two answers, each time."""
     gaps = []
-    async with AsyncClient(cluster.peers) as client:
-        for number in range(rounds):
-            leader = await leader_of(cluster.peers)
-            key, version = f"failover-{number}-{random.getrandbits(32)}", 0
-            await client.put(key, VALUE, 0)
-            version, killed, longest = 1, False, 0.0
-            last = begin = time.monotonic()
-            while last < begin + 1.6:
-                if not killed and last > begin + 0.3:
-                    cluster.processes[leader].kill()
-                    killed = True
-                try:
-                    if await client.put(key, VALUE, version) is Err.OK:
-                        version += 1
-                    else:
-                        _, version, _ = await client.get(key)
-                except Unavailable as error:
-                    print(error)
-                now = time.monotonic()
-                if killed:
-                    longest = max(longest, now - last)
-                last = now
-            gaps.append(longest)
-            cluster.processes[leader].wait()
-            cluster.start(leader)
-            await asyncio.sleep(1.5)
+    for number in range(rounds):
+        records: list[Recorded] = []
+        load = Load(clients=1, seconds=2.0, warm_up=0.0, prefix=f"failover-{number}")
+        leader = asyncio.run(leader_of(cluster.peers))
+        killer = threading.Timer(1.0, cluster.kill, [leader])
+        killer.start()
+        run(load, cluster.peers, record=records.append)
+        killer.join()
+        answers = [each.returned_at for each in records if each.returned_at is not None]
+        gaps.append(max(late - early for early, late in itertools.pairwise(answers)))
+        cluster.start(leader)
+        time.sleep(1.5)
     print(
         f"failover  median {statistics.median(gaps) * 1e3:.0f} ms  worst {max(gaps) * 1e3:.0f} ms of {rounds}   "
         f"load {os.getloadavg()[0]:.1f}",
@@ -260,27 +197,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, default=5)
     parser.add_argument("--number", type=int, default=50, help="of clients")
-    parser.add_argument("--clients", choices=("own", "shared"), default="own")
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--only", choices=("put", "log", "index", "lease", "failover", "restart"))
+    parser.add_argument("--connections", type=int, help="of all clients; one each if nothing is said")
+    parser.add_argument("--processes", type=int, default=1, help="over which clients are spread")
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--only", choices=("put", *MODES, "reads", "failover", "restart"))
     parser.add_argument("--node-option", action="append", default=[], help="for kvraft serve, as --batches=1")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=2, help="of all kinds, in turns")
+    parser.add_argument("--kills", type=int, default=9, help="of leaders")
     parser.add_argument("--megabytes", type=int, default=100)
     arguments = parser.parse_args()
     options = ("--snapshot-bytes", str(1 << 30)) if arguments.only == "restart" else ()
     cluster = Cluster(arguments.nodes, *options, *arguments.node_option)
-    runner = asyncio.Runner()  # one loop for all: gRPC's poller complains of loops that are closed
     try:
-        runner.run(wait_for_leader(cluster.peers))
-        for kind in ("put", "log", "index", "lease"):
-            if arguments.only in (None, kind):
-                throughput(cluster, arguments, kind, runner.run)
+        if arguments.only not in ("failover", "restart"):
+            throughput(cluster, arguments)
         if arguments.only in (None, "failover"):
-            runner.run(failover(cluster, arguments.rounds))
+            failover(cluster, arguments.kills)
         if arguments.only == "restart":
-            runner.run(restart(cluster, arguments.megabytes))
+            asyncio.run(restart(cluster, arguments.megabytes))
     finally:
-        runner.close()
         cluster.close()
 
 

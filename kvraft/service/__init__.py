@@ -14,6 +14,7 @@
     links.py, server.py   gRPC: to peers; from peers and clients
     client.py             Client, for threads, and AsyncClient
     serve.py, cluster.py, commands.py   kvraft serve, cluster, get, put, watch, status
+    exits.py              exit codes, and errors in one line
 
 The rules are those that students read: `EventRaft` is a `ProductionRaft` is a `Raft`.
 """

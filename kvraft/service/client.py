@@ -48,6 +48,8 @@ PAUSE_SECONDS = (0.01, 0.2)
 MOST_UNANSWERED = 4096
 """Operations that one client has under way; more wait."""
 
+_READS = {None: pb.DEFAULT, "index": pb.INDEX, "lease": pb.LEASE, "log": pb.LOG}
+
 _ERRORS = {number: Err(name) for name, number in pb.Err.items() if name in Err.__members__}
 
 
@@ -68,6 +70,14 @@ class Watched(NamedTuple):
     is_change: bool
 
 
+class _Answer(NamedTuple):
+    """How an operation ended; value and version are those of a get."""
+
+    err: Err
+    value: str
+    version: int
+
+
 class _Call:
     """An operation under way."""
 
@@ -81,9 +91,7 @@ class _Call:
         self.detail = "no node has answered"
         self.size = _bytes_in(key) + (0 if value is None else _bytes_in(value)) + 32
 
-    def operation(self, number: int) -> Any:
-        if self.value is None:
-            return pb.Operation(id=number, get=pb.GetRequest(key=self.key, reads=self.reads))
+    def put(self, number: int) -> Any:
         return pb.Operation(id=number, put=pb.PutRequest(key=self.key, value=self.value, version=self.version))
 
 
@@ -141,8 +149,8 @@ class AsyncClient:
             Unavailable: no answer in time.
             Refused: the cluster does not take it.
         """
-        result, _ = await self._ask(key, None, 0, reads, timeout)
-        return result.value, result.version, _ERRORS[result.err]
+        answer = await self._ask(key, None, 0, reads, timeout)
+        return answer.value, answer.version, answer.err
 
     async def put(self, key: str, value: str, version: int, *, timeout: float | None = None) -> Err:
         """Sets `key` if it has `version` (0: if it does not exist): OK, VERSION, NO_KEY, or MAYBE.
@@ -151,9 +159,7 @@ class AsyncClient:
             Unavailable: no answer in time; it may have taken effect, or may yet.
             Refused: the cluster does not take it.
         """
-        result, attempts = await self._ask(key, value, version, None, timeout)
-        err = _ERRORS[result.err]
-        return Err.MAYBE if err is Err.VERSION and attempts > 1 else err
+        return (await self._ask(key, value, version, None, timeout)).err
 
     async def watch(self, key: str, *, prefix: bool = False) -> AsyncIterator[Watched]:
         """The key's value, or those of all keys with the prefix, then each change, until the caller stops.
@@ -217,7 +223,7 @@ class AsyncClient:
 
     def _ask(
         self, key: str, value: str | None, version: int, reads: str | None, timeout: float | None
-    ) -> asyncio.Future[tuple[Any, int]]:
+    ) -> asyncio.Future[_Answer]:
         done = asyncio.get_running_loop().create_future()
         self.submit(key, value, version, reads, timeout, done)
         return done
@@ -225,13 +231,13 @@ class AsyncClient:
     def submit(
         self, key: str, value: str | None, version: int, reads: str | None, timeout: float | None, done: Any
     ) -> None:
-        """Begins an operation; `done` is a future of (result, attempts)."""
+        """Begins an operation; `done` is a future of its `_Answer`."""
         if self._closed:
             done.set_exception(UsageError("the client is closed"))
             return
         try:
-            number = pb.Reads.Value(reads.upper()) if reads else pb.DEFAULT
-        except ValueError:
+            number = _READS[reads]
+        except (KeyError, TypeError):
             done.set_exception(UsageError(f"reads must be index, lease or log, not {reads!r}"))
             return
         deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
@@ -321,10 +327,17 @@ class AsyncClient:
             most = min(PAUSE_SECONDS[0] * 2 ** min(rounds, 8), PAUSE_SECONDS[1])
             await asyncio.sleep(most * random.uniform(0.5, 1.0))
 
-    def on_results(self, stream: _Stream, results: Sequence[Any]) -> None:
+    def on_results(self, stream: _Stream, batch: Any) -> None:
         """Answers have come."""
+        calls = stream.calls
+        for got in batch.got:
+            self._refusals = 0
+            for number, value, version in zip(got.ids, got.values, got.versions, strict=False):
+                call = calls.pop(number, None)
+                if call is not None and not call.done.done():
+                    call.done.set_result(_Answer(Err.OK if version else Err.NO_KEY, value, version))
         is_refused = is_busy = False
-        for result in results:
+        for result in batch.results:
             call = stream.calls.pop(result.id, None)
             if call is None or call.done.done():
                 continue
@@ -343,7 +356,10 @@ class AsyncClient:
                 call.done.set_exception(Refused(result.detail))
             else:
                 self._refusals = 0
-                call.done.set_result((result, call.attempts + 1))
+                err = _ERRORS[result.err]
+                if err is Err.VERSION and call.attempts:
+                    err = Err.MAYBE
+                call.done.set_result(_Answer(err, result.value, result.version))
         if is_refused:
             if self._target == stream.node:
                 self._turn_away(stream.node)
@@ -429,13 +445,20 @@ class _Stream:
         self._reader = asyncio.get_running_loop().create_task(self._read())
 
     async def send(self, calls: list[_Call]) -> None:
-        operations = []
+        puts = []
+        gets: dict[int, tuple[list[int], list[str]]] = {}
         for call in calls:
-            self._next += 1
-            self.calls[self._next] = call
-            operations.append(call.operation(self._next))
+            self._next = number = self._next + 1
+            self.calls[number] = call
+            if call.value is not None:
+                puts.append(call.put(number))
+            else:
+                ids, keys = gets.get(call.reads) or gets.setdefault(call.reads, ([], []))
+                ids.append(number)
+                keys.append(call.key)
+        columns = [pb.Gets(ids=ids, keys=keys, reads=reads) for reads, (ids, keys) in gets.items()]
         try:
-            await self._call.write(pb.OperationBatch(operations=operations))
+            await self._call.write(pb.OperationBatch(operations=puts, gets=columns))
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
             self.client.on_lost(self, str(error))
 
@@ -449,7 +472,7 @@ class _Stream:
         try:
             while (batch := await self._call.read()) is not grpc.aio.EOF:
                 self.heard_at = time.monotonic()
-                self.client.on_results(self, batch.results)
+                self.client.on_results(self, batch)
             detail = (await self._call.details()) or detail
         except grpc.aio.AioRpcError as error:
             detail = error.details() or detail
@@ -473,14 +496,12 @@ class Client:
 
     def get(self, key: str, *, reads: str | None = None, timeout: float | None = None) -> tuple[str, int, Err]:
         """See `AsyncClient.get`."""
-        result, _ = self._submit(key, None, 0, reads, timeout).result()
-        return result.value, result.version, _ERRORS[result.err]
+        answer = self._submit(key, None, 0, reads, timeout).result()
+        return answer.value, answer.version, answer.err
 
     def put(self, key: str, value: str, version: int, *, timeout: float | None = None) -> Err:
         """See `AsyncClient.put`."""
-        result, attempts = self._submit(key, value, version, None, timeout).result()
-        err = _ERRORS[result.err]
-        return Err.MAYBE if err is Err.VERSION and attempts > 1 else err
+        return self._submit(key, value, version, None, timeout).result().err
 
     def put_later(
         self, key: str, value: str, version: int, *, timeout: float | None = None
@@ -523,8 +544,8 @@ class Client:
     def __exit__(self, *raised: object) -> None:
         self.close()
 
-    def _submit(self, *arguments: Any) -> concurrent.futures.Future[tuple[Any, int]]:
-        done: concurrent.futures.Future[tuple[Any, int]] = concurrent.futures.Future()
+    def _submit(self, *arguments: Any) -> concurrent.futures.Future[_Answer]:
+        done: concurrent.futures.Future[_Answer] = concurrent.futures.Future()
         self._loop.submit(self._client, (*arguments, done))
         return done
 

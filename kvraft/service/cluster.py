@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from kvraft.service.client import Client, Refused, Unavailable
 from kvraft.service.display import status_lines, status_table
 from labrpc.errors import UsageError
 
-__all__ = ["free_ports", "run_cluster"]
+__all__ = ["free_ports", "node_processes", "run_cluster"]
 
 REFRESH_SECONDS = 0.5
 PLAIN_SECONDS = 2.0
@@ -49,7 +49,7 @@ def run_cluster(nodes: int, data: Path | None, *, reads: str = "index", seconds:
             if there and len(there) != nodes:
                 raise UsageError(f"{folder} holds a cluster of {len(there)} nodes, not of {nodes}")
         peers = [f"127.0.0.1:{port}" for port in free_ports(nodes)]
-        processes = stack.enter_context(_processes(folder, peers, reads))
+        processes = stack.enter_context(node_processes(folder, peers, ["--reads", reads]))
         client = stack.enter_context(Client(peers))
         stack.enter_context(_sigterm_as_interrupt())
         try:
@@ -71,13 +71,18 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def _processes(folder: Path, peers: list[str], reads: str) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """The nodes; at the end they are told to stop, and waited for."""
+def node_processes(
+    folder: Path, peers: list[str], options: Sequence[str] = ()
+) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """A node for each address, with data and output in `folder`; at the end they are told to stop, and waited for.
+
+    `options` are for `kvraft serve`.
+    """
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for number in range(len(peers)):
             command = [sys.executable, "-m", "kvraft", "serve", "--id", str(number), "--peers", ",".join(peers)]
-            command += ["--data", str(folder / f"node-{number}"), "--cluster", "local", "--reads", reads]
+            command += ["--data", str(folder / f"node-{number}"), "--cluster", "local", *options]
             with open(folder / f"node-{number}.log", "ab") as output:
                 # In a group of its own: Ctrl-C reaches this process, which stops them in order.
                 processes.append(subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True))

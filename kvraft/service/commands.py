@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,18 +13,17 @@ import typer
 from rich.console import Console
 
 from kvraft.rpc import Err
-from kvraft.service.client import Client, Refused, Unavailable
+from kvraft.service.client import Client, Unavailable
 from kvraft.service.cluster import run_cluster
 from kvraft.service.display import status_table
 from kvraft.service.event_raft import Timing
+from kvraft.service.exits import DONE, FAILED, NOT_DONE
+from kvraft.service.exits import one_line_errors as _errors
 from kvraft.service.serve import serve as serve_node
 from kvraft.service.settings import Limits, Settings, Tls, parse_peers, read_token
-from labrpc.errors import HarnessError, UsageError
+from labrpc.errors import UsageError
 
 __all__ = ["register"]
-
-DONE, FAILED, MISUSE, NOT_DONE = 0, 1, 2, 3
-INTERRUPTED = 130
 
 NODES_VARIABLE = "KVRAFT_NODES"
 
@@ -290,24 +287,6 @@ def transfer(
 
 
 # -------------------------------------------------------------- what they share
-
-
-@contextlib.contextmanager
-def _errors() -> Iterator[None]:
-    """One line for each error, and the exit code that fits it."""
-    try:
-        yield
-    except (UsageError, ValueError) as error:
-        _complain(error, MISUSE)
-    except (Unavailable, Refused, HarnessError, OSError) as error:
-        _complain(error, FAILED)
-    except KeyboardInterrupt:
-        raise SystemExit(INTERRUPTED) from None
-
-
-def _complain(error: Exception, code: int) -> None:
-    print(f"kvraft: {error}", file=sys.stderr)
-    raise SystemExit(code) from None
 
 
 def _client(

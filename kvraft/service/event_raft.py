@@ -59,6 +59,10 @@ MOST_APPEND_BYTES = 1 << 20
 """Bytes of entries in one append, unless a single entry is larger."""
 
 
+ROUND_PATIENCE = 0.01
+"""Seconds after which a round of reads asks also those whose answer it did not need."""
+
+
 @dataclass(frozen=True)
 class Timing:
     """Seconds, for a network of one site.
@@ -170,6 +174,7 @@ class EventRaft(ProductionRaft):
         # Reads that wait for the next round, and those of the round under way: (asked at, term, index, callbacks).
         self.waiting_reads: list[Callable[[int | None], object]] = []
         self.round: tuple[float, int, int, list[Callable[[int | None], object]]] | None = None
+        self._round_timer: asyncio.TimerHandle | None = None
         self._flush_is_due = False
         self._flush_timer: asyncio.TimerHandle | None = None
         self._tick_timer: asyncio.TimerHandle | None = None
@@ -538,21 +543,38 @@ class EventRaft(ProductionRaft):
         elif self._may_read_locked():
             reads, self.waiting_reads = self.waiting_reads, []
             self.round = (time.monotonic(), self.current_term, self.commit_index, reads)
-            # Only as many as are needed are asked, those that answered last; should one of them not answer, the next
-            # heartbeats ask the others.
+            # Only as many as are needed are asked, those that answered last; should one of them not answer soon, all
+            # are.
             connected = [peer for peer in self.others if self.outside.is_connected(peer)]
             connected.sort(key=lambda peer: self.heard_at[peer], reverse=True)
             for peer in connected[: majority(len(self.peers)) - 1]:
                 self._send_now_locked(peer)
+            self._round_timer = self.loop.call_later(ROUND_PATIENCE, self._widen_round)
             if len(self.peers) == 1:
                 self._check_round_locked()
+
+    def _widen_round(self) -> None:
+        """The round takes long: asks all who have not been asked since it began."""
+        self._round_timer = None
+        with self.mu:
+            if self.round is None or self.killed or self.role is not Role.LEADER:
+                return
+            for peer in self.others:
+                if self.dispatched_at[peer] < self.round[0] and self.outside.is_connected(peer):
+                    self._send_now_locked(peer)
+
+    def _end_round(self) -> None:
+        self.round = None
+        if self._round_timer is not None:
+            self._round_timer.cancel()
+            self._round_timer = None
 
     def _check_round_locked(self) -> None:
         if self.round is None:
             return
         asked_at, term, index, reads = self.round
         if self.role is Role.LEADER and self.current_term == term and self._quorum_heard_at_locked() >= asked_at:
-            self.round = None
+            self._end_round()
             for callback in reads:
                 self.loop.call_soon(callback, index)
             if self.waiting_reads:
@@ -562,6 +584,6 @@ class EventRaft(ProductionRaft):
         reads, self.waiting_reads = self.waiting_reads, []
         if self.round is not None:
             reads += self.round[3]
-            self.round = None
+            self._end_round()
         for callback in reads:
             callback(None)

@@ -9,6 +9,7 @@ logged, and does the node no harm.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 __all__ = ["Listener", "Listeners"]
@@ -59,13 +60,44 @@ class Listener:
         """The node cannot go on, and stops."""
 
 
-class Listeners(list[Listener]):
-    """Those who listen to one node."""
+class Listeners:
+    """Those who listen to one node. What nobody wants to hear of costs a look into a table."""
+
+    def __init__(self, listeners: Iterable[Any] = ()) -> None:
+        self._listeners: list[Any] = list(listeners)
+        # The methods to call, by event; those of `Listener` itself do nothing, and are left out.
+        self._methods: dict[str, list[Callable[..., object]]] = {}
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(tuple(self._listeners))
+
+    def __len__(self) -> int:
+        return len(self._listeners)
+
+    def append(self, listener: Any) -> None:
+        """From now on `listener` hears of what happens."""
+        self._listeners.append(listener)
+        self._methods.clear()
+
+    def remove(self, listener: Any) -> None:
+        """`listener` hears no more. Raises: ValueError: it did not listen."""
+        self._listeners.remove(listener)
+        self._methods.clear()
+
+    def hear(self, event: str) -> list[Callable[..., object]]:
+        """The methods that want to be told of `event`."""
+        methods = self._methods.get(event)
+        if methods is None:
+            found = [getattr(listener, event) for listener in self._listeners]
+            nothing = getattr(Listener, event)
+            methods = [method for method in found if getattr(method, "__func__", None) is not nothing]
+            self._methods[event] = methods
+        return methods
 
     def tell(self, event: str, *arguments: Any) -> None:
         """Calls method `event` of each."""
-        for listener in self:
+        for method in self.hear(event):
             try:
-                getattr(listener, event)(*arguments)
+                method(*arguments)
             except Exception:
                 log.exception("a listener failed at %s", event)

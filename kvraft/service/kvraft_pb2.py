@@ -24,17 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bkvraft/service/kvraft.proto\x12\x06kvraft\"7\n\nGetRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1c\n\x05reads\x18\x02 \x01(\x0e\x32\r.kvraft.Reads\"x\n\x0bGetResponse\x12\r\n\x05value\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x18\n\x03\x65rr\x18\x03 \x01(\x0e\x32\x0b.kvraft.Err\x12\x0e\n\x06leader\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\x0f\n\x07started\x18\x06 \x01(\x08\"9\n\nPutRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\"X\n\x0bPutResponse\x12\x18\n\x03\x65rr\x18\x01 \x01(\x0e\x32\x0b.kvraft.Err\x12\x0e\n\x06leader\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0f\n\x07started\x18\x04 \x01(\x08\"e\n\tOperation\x12\n\n\x02id\x18\x01 \x01(\x04\x12!\n\x03get\x18\x02 \x01(\x0b\x32\x12.kvraft.GetRequestH\x00\x12!\n\x03put\x18\x03 \x01(\x0b\x32\x12.kvraft.PutRequestH\x00\x42\x06\n\x04kind\"7\n\x0eOperationBatch\x12%\n\noperations\x18\x01 \x03(\x0b\x32\x11.kvraft.Operation\"\x7f\n\x06Result\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x18\n\x03\x65rr\x18\x02 \x01(\x0e\x32\x0b.kvraft.Err\x12\r\n\x05value\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x04\x12\x0e\n\x06leader\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\x12\x0f\n\x07started\x18\x07 \x01(\x08\".\n\x0bResultBatch\x12\x1f\n\x07results\x18\x01 \x03(\x0b\x32\x0e.kvraft.Result\"+\n\x0cWatchRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0e\n\x06prefix\x18\x02 \x01(\x08\"m\n\nWatchEvent\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12\r\n\x05index\x18\x04 \x01(\x04\x12\x11\n\tis_change\x18\x05 \x01(\x08\x12\x10\n\x08is_ready\x18\x06 \x01(\x08\"\x0f\n\rStatusRequest\"l\n\nPeerStatus\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x14\n\x0cis_connected\x18\x03 \x01(\x08\x12\x13\n\x0bmatch_index\x18\x04 \x01(\x04\x12\x16\n\x0esilent_seconds\x18\x05 \x01(\x01\"\xcd\x02\n\x0eStatusResponse\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x0c\n\x04term\x18\x04 \x01(\x04\x12\x0e\n\x06leader\x18\x05 \x01(\t\x12\x14\n\x0c\x63ommit_index\x18\x06 \x01(\x04\x12\x15\n\rapplied_index\x18\x07 \x01(\x04\x12\x12\n\nlast_index\x18\x08 \x01(\x04\x12\x16\n\x0esnapshot_index\x18\t \x01(\x04\x12\x11\n\tlog_bytes\x18\n \x01(\x04\x12\x0c\n\x04keys\x18\x0b \x01(\x04\x12\x0e\n\x06writes\x18\x0c \x01(\x04\x12\r\n\x05reads\x18\r \x01(\x04\x12\r\n\x05saves\x18\x0e \x01(\x04\x12\x16\n\x0euptime_seconds\x18\x0f \x01(\x01\x12\x0f\n\x07version\x18\x10 \x01(\t\x12!\n\x05peers\x18\x11 \x03(\x0b\x32\x12.kvraft.PeerStatus\"\x1d\n\x0fTransferRequest\x12\n\n\x02to\x18\x01 \x01(\r\"!\n\x10TransferResponse\x12\r\n\x05\x62\x65gun\x18\x01 \x01(\x08\"*\n\x05\x46rame\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0f\n\x07payload\x18\x02 \x01(\x0c*d\n\x03\x45rr\x12\x13\n\x0f\x45RR_UNSPECIFIED\x10\x00\x12\x06\n\x02OK\x10\x01\x12\n\n\x06NO_KEY\x10\x02\x12\x0b\n\x07VERSION\x10\x03\x12\x10\n\x0cWRONG_LEADER\x10\x04\x12\x0b\n\x07INVALID\x10\x05\x12\x08\n\x04\x42USY\x10\x06*3\n\x05Reads\x12\x0b\n\x07\x44\x45\x46\x41ULT\x10\x00\x12\t\n\x05INDEX\x10\x01\x12\t\n\x05LEASE\x10\x02\x12\x07\n\x03LOG\x10\x03\x32\xd8\x02\n\x02KV\x12.\n\x03Get\x12\x12.kvraft.GetRequest\x1a\x13.kvraft.GetResponse\x12.\n\x03Put\x12\x12.kvraft.PutRequest\x1a\x13.kvraft.PutResponse\x12;\n\x08Pipeline\x12\x16.kvraft.OperationBatch\x1a\x13.kvraft.ResultBatch(\x01\x30\x01\x12\x33\n\x05Watch\x12\x14.kvraft.WatchRequest\x1a\x12.kvraft.WatchEvent0\x01\x12\x37\n\x06Status\x12\x15.kvraft.StatusRequest\x1a\x16.kvraft.StatusResponse\x12G\n\x12TransferLeadership\x12\x17.kvraft.TransferRequest\x1a\x18.kvraft.TransferResponse2g\n\x04Raft\x12,\n\x08\x45xchange\x12\r.kvraft.Frame\x1a\r.kvraft.Frame(\x01\x30\x01\x12\x31\n\x0fInstallSnapshot\x12\r.kvraft.Frame\x1a\r.kvraft.Frame(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bkvraft/service/kvraft.proto\x12\x06kvraft\"7\n\nGetRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1c\n\x05reads\x18\x02 \x01(\x0e\x32\r.kvraft.Reads\"x\n\x0bGetResponse\x12\r\n\x05value\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x18\n\x03\x65rr\x18\x03 \x01(\x0e\x32\x0b.kvraft.Err\x12\x0e\n\x06leader\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\x0f\n\x07started\x18\x06 \x01(\x08\"9\n\nPutRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\"X\n\x0bPutResponse\x12\x18\n\x03\x65rr\x18\x01 \x01(\x0e\x32\x0b.kvraft.Err\x12\x0e\n\x06leader\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0f\n\x07started\x18\x04 \x01(\x08\"e\n\tOperation\x12\n\n\x02id\x18\x01 \x01(\x04\x12!\n\x03get\x18\x02 \x01(\x0b\x32\x12.kvraft.GetRequestH\x00\x12!\n\x03put\x18\x03 \x01(\x0b\x32\x12.kvraft.PutRequestH\x00\x42\x06\n\x04kind\"S\n\x0eOperationBatch\x12%\n\noperations\x18\x01 \x03(\x0b\x32\x11.kvraft.Operation\x12\x1a\n\x04gets\x18\x02 \x03(\x0b\x32\x0c.kvraft.Gets\"?\n\x04Gets\x12\x0b\n\x03ids\x18\x01 \x03(\x04\x12\x0c\n\x04keys\x18\x02 \x03(\t\x12\x1c\n\x05reads\x18\x03 \x01(\x0e\x32\r.kvraft.Reads\"\x7f\n\x06Result\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x18\n\x03\x65rr\x18\x02 \x01(\x0e\x32\x0b.kvraft.Err\x12\r\n\x05value\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x04\x12\x0e\n\x06leader\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\x12\x0f\n\x07started\x18\x07 \x01(\x08\"H\n\x0bResultBatch\x12\x1f\n\x07results\x18\x01 \x03(\x0b\x32\x0e.kvraft.Result\x12\x18\n\x03got\x18\x02 \x03(\x0b\x32\x0b.kvraft.Got\"4\n\x03Got\x12\x0b\n\x03ids\x18\x01 \x03(\x04\x12\x0e\n\x06values\x18\x02 \x03(\t\x12\x10\n\x08versions\x18\x03 \x03(\x04\"+\n\x0cWatchRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0e\n\x06prefix\x18\x02 \x01(\x08\"m\n\nWatchEvent\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12\r\n\x05index\x18\x04 \x01(\x04\x12\x11\n\tis_change\x18\x05 \x01(\x08\x12\x10\n\x08is_ready\x18\x06 \x01(\x08\"\x0f\n\rStatusRequest\"l\n\nPeerStatus\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x14\n\x0cis_connected\x18\x03 \x01(\x08\x12\x13\n\x0bmatch_index\x18\x04 \x01(\x04\x12\x16\n\x0esilent_seconds\x18\x05 \x01(\x01\"\xcd\x02\n\x0eStatusResponse\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x0c\n\x04term\x18\x04 \x01(\x04\x12\x0e\n\x06leader\x18\x05 \x01(\t\x12\x14\n\x0c\x63ommit_index\x18\x06 \x01(\x04\x12\x15\n\rapplied_index\x18\x07 \x01(\x04\x12\x12\n\nlast_index\x18\x08 \x01(\x04\x12\x16\n\x0esnapshot_index\x18\t \x01(\x04\x12\x11\n\tlog_bytes\x18\n \x01(\x04\x12\x0c\n\x04keys\x18\x0b \x01(\x04\x12\x0e\n\x06writes\x18\x0c \x01(\x04\x12\r\n\x05reads\x18\r \x01(\x04\x12\r\n\x05saves\x18\x0e \x01(\x04\x12\x16\n\x0euptime_seconds\x18\x0f \x01(\x01\x12\x0f\n\x07version\x18\x10 \x01(\t\x12!\n\x05peers\x18\x11 \x03(\x0b\x32\x12.kvraft.PeerStatus\"\x1d\n\x0fTransferRequest\x12\n\n\x02to\x18\x01 \x01(\r\"!\n\x10TransferResponse\x12\r\n\x05\x62\x65gun\x18\x01 \x01(\x08\"*\n\x05\x46rame\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0f\n\x07payload\x18\x02 \x01(\x0c*d\n\x03\x45rr\x12\x13\n\x0f\x45RR_UNSPECIFIED\x10\x00\x12\x06\n\x02OK\x10\x01\x12\n\n\x06NO_KEY\x10\x02\x12\x0b\n\x07VERSION\x10\x03\x12\x10\n\x0cWRONG_LEADER\x10\x04\x12\x0b\n\x07INVALID\x10\x05\x12\x08\n\x04\x42USY\x10\x06*3\n\x05Reads\x12\x0b\n\x07\x44\x45\x46\x41ULT\x10\x00\x12\t\n\x05INDEX\x10\x01\x12\t\n\x05LEASE\x10\x02\x12\x07\n\x03LOG\x10\x03\x32\xd8\x02\n\x02KV\x12.\n\x03Get\x12\x12.kvraft.GetRequest\x1a\x13.kvraft.GetResponse\x12.\n\x03Put\x12\x12.kvraft.PutRequest\x1a\x13.kvraft.PutResponse\x12;\n\x08Pipeline\x12\x16.kvraft.OperationBatch\x1a\x13.kvraft.ResultBatch(\x01\x30\x01\x12\x33\n\x05Watch\x12\x14.kvraft.WatchRequest\x1a\x12.kvraft.WatchEvent0\x01\x12\x37\n\x06Status\x12\x15.kvraft.StatusRequest\x1a\x16.kvraft.StatusResponse\x12G\n\x12TransferLeadership\x12\x17.kvraft.TransferRequest\x1a\x18.kvraft.TransferResponse2g\n\x04Raft\x12,\n\x08\x45xchange\x12\r.kvraft.Frame\x1a\r.kvraft.Frame(\x01\x30\x01\x12\x31\n\x0fInstallSnapshot\x12\r.kvraft.Frame\x1a\r.kvraft.Frame(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kvraft.service.kvraft_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ERR']._serialized_start=1433
-  _globals['_ERR']._serialized_end=1533
-  _globals['_READS']._serialized_start=1535
-  _globals['_READS']._serialized_end=1586
+  _globals['_ERR']._serialized_start=1606
+  _globals['_ERR']._serialized_end=1706
+  _globals['_READS']._serialized_start=1708
+  _globals['_READS']._serialized_end=1759
   _globals['_GETREQUEST']._serialized_start=39
   _globals['_GETREQUEST']._serialized_end=94
   _globals['_GETRESPONSE']._serialized_start=96
@@ -46,29 +46,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OPERATION']._serialized_start=367
   _globals['_OPERATION']._serialized_end=468
   _globals['_OPERATIONBATCH']._serialized_start=470
-  _globals['_OPERATIONBATCH']._serialized_end=525
-  _globals['_RESULT']._serialized_start=527
-  _globals['_RESULT']._serialized_end=654
-  _globals['_RESULTBATCH']._serialized_start=656
-  _globals['_RESULTBATCH']._serialized_end=702
-  _globals['_WATCHREQUEST']._serialized_start=704
-  _globals['_WATCHREQUEST']._serialized_end=747
-  _globals['_WATCHEVENT']._serialized_start=749
-  _globals['_WATCHEVENT']._serialized_end=858
-  _globals['_STATUSREQUEST']._serialized_start=860
-  _globals['_STATUSREQUEST']._serialized_end=875
-  _globals['_PEERSTATUS']._serialized_start=877
-  _globals['_PEERSTATUS']._serialized_end=985
-  _globals['_STATUSRESPONSE']._serialized_start=988
-  _globals['_STATUSRESPONSE']._serialized_end=1321
-  _globals['_TRANSFERREQUEST']._serialized_start=1323
-  _globals['_TRANSFERREQUEST']._serialized_end=1352
-  _globals['_TRANSFERRESPONSE']._serialized_start=1354
-  _globals['_TRANSFERRESPONSE']._serialized_end=1387
-  _globals['_FRAME']._serialized_start=1389
-  _globals['_FRAME']._serialized_end=1431
-  _globals['_KV']._serialized_start=1589
-  _globals['_KV']._serialized_end=1933
-  _globals['_RAFT']._serialized_start=1935
-  _globals['_RAFT']._serialized_end=2038
+  _globals['_OPERATIONBATCH']._serialized_end=553
+  _globals['_GETS']._serialized_start=555
+  _globals['_GETS']._serialized_end=618
+  _globals['_RESULT']._serialized_start=620
+  _globals['_RESULT']._serialized_end=747
+  _globals['_RESULTBATCH']._serialized_start=749
+  _globals['_RESULTBATCH']._serialized_end=821
+  _globals['_GOT']._serialized_start=823
+  _globals['_GOT']._serialized_end=875
+  _globals['_WATCHREQUEST']._serialized_start=877
+  _globals['_WATCHREQUEST']._serialized_end=920
+  _globals['_WATCHEVENT']._serialized_start=922
+  _globals['_WATCHEVENT']._serialized_end=1031
+  _globals['_STATUSREQUEST']._serialized_start=1033
+  _globals['_STATUSREQUEST']._serialized_end=1048
+  _globals['_PEERSTATUS']._serialized_start=1050
+  _globals['_PEERSTATUS']._serialized_end=1158
+  _globals['_STATUSRESPONSE']._serialized_start=1161
+  _globals['_STATUSRESPONSE']._serialized_end=1494
+  _globals['_TRANSFERREQUEST']._serialized_start=1496
+  _globals['_TRANSFERREQUEST']._serialized_end=1525
+  _globals['_TRANSFERRESPONSE']._serialized_start=1527
+  _globals['_TRANSFERRESPONSE']._serialized_end=1560
+  _globals['_FRAME']._serialized_start=1562
+  _globals['_FRAME']._serialized_end=1604
+  _globals['_KV']._serialized_start=1762
+  _globals['_KV']._serialized_end=2106
+  _globals['_RAFT']._serialized_start=2108
+  _globals['_RAFT']._serialized_end=2211
 # @@protoc_insertion_point(module_scope)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -33,7 +33,7 @@ from raft.messages import ApplyMsg, InstallSnapshotArgs
 from raft.production import Options
 from raft.raft import Role
 
-__all__ = ["Node", "Operation", "Transport"]
+__all__ = ["Gets", "Node", "Operation", "Transport"]
 
 log = logging.getLogger("kvraft")
 
@@ -75,6 +75,22 @@ class Operation:
     ) -> None:
         self.finish = finish
         self.key, self.value, self.version, self.reads = key, value, version, reads
+        self.began = 0.0
+
+
+class Gets:
+    """Gets that came together and are answered together, by a read-index round or on the lease.
+
+    `finish` is called with a `Got`, or with a list of `Result`s for those that were refused; with both, one after the
+    other, if they do not fare alike.
+    """
+
+    __slots__ = ("began", "finish", "ids", "keys", "reads")
+
+    def __init__(
+        self, finish: Callable[[Any], object], ids: Sequence[int], keys: Sequence[str], reads: str | None = None
+    ) -> None:
+        self.finish, self.ids, self.keys, self.reads = finish, ids, keys, reads
         self.began = 0.0
 
 
@@ -137,8 +153,8 @@ class Node:
         # Writes that wait for a batch; batches under way, by index; gets that wait for a round, and for the applier.
         self._batch: list[Operation] = []
         self._waiting: dict[int, Waiting] = {}
-        self._gets: list[Operation] = []
-        self._confirmed: list[tuple[int, list[Operation]]] = []
+        self._gets: list[Gets] = []
+        self._confirmed: list[tuple[int, list[Gets]]] = []
         self._batch_is_due = self._gets_are_due = False
         self._work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -225,32 +241,65 @@ class Node:
 
     def submit(self, operation: Operation) -> None:
         """Takes an operation; it is answered by its `finish`, perhaps at once."""
+        if operation.value is None and (operation.reads or self.settings.reads) != "log":
+            finish = operation.finish
+            self.submit_gets(Gets(lambda answer: finish(_only(answer)), [0], [operation.key], operation.reads))
+            return
         operation.began = time.monotonic()
         self.under_way += 1
-        if problem := self._problem(operation):
+        if problem := self._problem(operation.key, operation.value):
             self._finish(operation, pb.Result(err=pb.INVALID, detail=problem))
         elif self.under_way > self.settings.limits.operations:
             detail = f"{self.settings.limits.operations} operations are under way; try again later"
             self._finish(operation, pb.Result(err=pb.BUSY, detail=detail))
         elif self.is_stopping or self.raft.role is not Role.LEADER:
             self._refuse(operation, started=False)
-        elif operation.value is not None or (operation.reads or self.settings.reads) == "log":
+        else:
             self._batch.append(operation)
             self._begin_batches_soon()
-        else:
-            self._gets.append(operation)
+
+    def submit_gets(self, gets: Gets) -> None:
+        """Takes gets by index or lease; they are answered by their `finish`, perhaps at once."""
+        gets.began = time.monotonic()
+        limits = self.settings.limits
+        if not all(gets.keys) or max(map(len, gets.keys), default=0) * 4 > limits.key_bytes:
+            gets = self._without(gets, [self._problem(key, None) for key in gets.keys], pb.INVALID)
+        if (excess := self.under_way + len(gets.ids) - limits.operations) > 0:
+            detail = f"{limits.operations} operations are under way; try again later"
+            room = max(len(gets.ids) - excess, 0)
+            gets = self._without(gets, [""] * room + [detail] * (len(gets.ids) - room), pb.BUSY)
+        self.under_way += len(gets.ids)
+        if self.is_stopping or self.raft.role is not Role.LEADER:
+            self._refuse_gets(gets)
+        elif gets.ids:
+            self._gets.append(gets)
             if not self._gets_are_due:
                 self._gets_are_due = True
                 self.raft.loop.call_soon(self._ask_for_reads)
 
-    def _problem(self, operation: Operation) -> str:
+    def _without(self, gets: Gets, problems: list[str], err: int) -> Gets:
+        """The gets that have no problem; the others are answered."""
+        bad = [
+            pb.Result(id=number, err=err, detail=problem)
+            for number, problem in zip(gets.ids, problems, strict=True)
+            if problem
+        ]
+        if not bad:
+            return gets
+        self._tell_of_gets(gets, len(bad), err)
+        gets.finish(bad)
+        kept = [
+            (number, key) for number, key, problem in zip(gets.ids, gets.keys, problems, strict=True) if not problem
+        ]
+        rest = Gets(gets.finish, [number for number, _ in kept], [key for _, key in kept], gets.reads)
+        rest.began = gets.began
+        return rest
+
+    def _problem(self, key: str, value: str | None) -> str:
         limits = self.settings.limits
-        if not operation.key:
+        if not key:
             return "the key is empty"
-        for what, text, most in (
-            ("key", operation.key, limits.key_bytes),
-            ("value", operation.value, limits.value_bytes),
-        ):
+        for what, text, most in (("key", key, limits.key_bytes), ("value", value, limits.value_bytes)):
             if text is not None and len(text) * 4 > most and (size := len(text.encode())) > most:
                 return f"the {what} has {size} bytes, this cluster takes at most {most}"
         return ""
@@ -295,16 +344,34 @@ class Node:
         if gets:
             self.raft.read(lambda index: self._read_at(index, gets))
 
-    def _read_at(self, index: int | None, gets: list[Operation]) -> None:
+    def _read_at(self, index: int | None, gets: list[Gets]) -> None:
         """The state from `index` on may be shown to `gets`; None: this node cannot say."""
         if index is None:
-            for get in gets:
-                self._refuse(get, started=False)
+            for each in gets:
+                self._refuse_gets(each)
         elif index > self.store.index:
             self._confirmed.append((index, gets))
         else:
-            for get in gets:
-                self._finish(get, self._do(get.key, None, 0))
+            for each in gets:
+                values, versions = self.store.look(each.keys)
+                count = len(versions)
+                self.under_way -= count
+                self.reads += count
+                self._tell_of_gets(each, count - versions.count(0), pb.OK)
+                self._tell_of_gets(each, versions.count(0), pb.NO_KEY)
+                each.finish(pb.Got(ids=each.ids, values=values, versions=versions))
+
+    def _refuse_gets(self, gets: Gets) -> None:
+        self.under_way -= len(gets.ids)
+        self._tell_of_gets(gets, len(gets.ids), pb.WRONG_LEADER)
+        leader = self.leader_address
+        gets.finish([pb.Result(id=number, err=pb.WRONG_LEADER, leader=leader) for number in gets.ids])
+
+    def _tell_of_gets(self, gets: Gets, count: int, err: int) -> None:
+        if self.listeners.hear("operation_done"):
+            seconds = time.monotonic() - gets.began
+            for _ in range(count):
+                self.listeners.tell("operation_done", "get", pb.Err.Name(err), seconds)
 
     def _do(self, key: str, value: str | None, version: int) -> Any:
         """One operation on the store."""
@@ -320,7 +387,7 @@ class Node:
                 self.reads += 1
             else:
                 self.writes += 1
-        if self.listeners:
+        if self.listeners.hear("operation_done"):
             kind = "get" if operation.value is None else "put"
             self.listeners.tell("operation_done", kind, pb.Err.Name(result.err), time.monotonic() - operation.began)
         operation.finish(result)
@@ -334,10 +401,12 @@ class Node:
         waiting, self._waiting = self._waiting, {}
         confirmed, self._confirmed = self._confirmed, []
         gets, self._gets = self._gets, []
-        for operation in [*batch, *gets, *(get for _, gets in confirmed for get in gets)]:
+        for operation in batch:
             self._refuse(operation, started=False)
-        for each in waiting.values():
-            for operation in each.operations:
+        for each in [*gets, *(each for _, part in confirmed for each in part)]:
+            self._refuse_gets(each)
+        for entry in waiting.values():
+            for operation in entry.operations:
                 self._refuse(operation, started=True)
 
     @property
@@ -383,7 +452,7 @@ class Node:
             if not is_own:
                 for operation in waiting.operations:
                     self._refuse(operation, started=True)
-        if self.listeners:
+        if self.listeners.hear("applied"):
             self.listeners.tell("applied", index, len(operations))
         return len(operations)
 
@@ -423,12 +492,12 @@ class Node:
         return self.transport.is_connected(peer)
 
     def send(self, peer: int, sequence: int, request: Any, payload: bytes) -> None:
-        if self.listeners:
+        if self.listeners.hear("request_sent"):
             self.listeners.tell("request_sent", peer, request, len(payload))
         self.transport.send(peer, sequence, payload)
 
     def send_snapshot(self, peer: int, request: InstallSnapshotArgs, snapshot: SnapshotFile) -> None:
-        if self.listeners:
+        if self.listeners.hear("request_sent"):
             self.listeners.tell("request_sent", peer, request, len(snapshot))
         self.transport.send_snapshot(peer, request, snapshot)
 
@@ -446,7 +515,7 @@ class Node:
 
     def commit_moved(self) -> None:
         self._work.set()
-        if self.listeners:
+        if self.listeners.hear("committed"):
             self.raft.loop.call_soon(self.listeners.tell, "committed", self.raft.commit_index)
 
     def _saved(self, saves: int, size: int, seconds: float) -> None:
@@ -462,7 +531,7 @@ class Node:
             CodecError, KeyError: it is none.
         """
         args = decode(payload)
-        if self.listeners:
+        if self.listeners.hear("request_received"):
             self.listeners.tell("request_received", peer, args, len(payload))
         if self.raft.killed:
             return
@@ -473,7 +542,7 @@ class Node:
 
     async def receive_snapshot(self, peer: int, args: InstallSnapshotArgs, pieces: Iterable[bytes]) -> bytes:
         """A snapshot of `peer`'s has come; returns the reply once it is durable. `pieces` may wait, on a thread."""
-        if self.listeners:
+        if self.listeners.hear("request_received"):
             self.listeners.tell("request_received", peer, args, 0)
         file: Any = await asyncio.to_thread(self.log_store.write_snapshot, pieces)
         args.data = file
@@ -482,7 +551,7 @@ class Node:
         return await done
 
     def on_reply(self, peer: int, sequence: int, payload: bytes) -> None:
-        if self.listeners:
+        if self.listeners.hear("reply_received"):
             self.listeners.tell("reply_received", peer, len(payload))
         if not self.raft.killed:
             self.raft.on_reply(peer, sequence, payload)
@@ -533,6 +602,14 @@ class Node:
             version="0.1.0",
             peers=peers,
         )
+
+
+def _only(answer: Any) -> Any:
+    """The `Result` of a single get."""
+    if isinstance(answer, list):
+        return answer[0]
+    version = answer.versions[0]
+    return pb.Result(err=pb.OK if version else pb.NO_KEY, value=answer.values[0], version=version)
 
 
 def _deliver(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:

@@ -25,7 +25,7 @@ from kvraft.service import kvraft_pb2 as pb
 from kvraft.service import kvraft_pb2_grpc as rpc
 from kvraft.service.events import Listener
 from kvraft.service.links import MESSAGE_BYTES
-from kvraft.service.node import READ_MODES, Node, Operation
+from kvraft.service.node import READ_MODES, Gets, Node, Operation
 from kvraft.service.settings import Settings
 from labrpc import decode
 from labrpc.codec import CodecError
@@ -298,7 +298,7 @@ class Clients:
         if len(self.streams) >= limits.streams:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{limits.streams} clients are connected already")
         await context.send_initial_metadata(())
-        outbox = Outbox(context, lambda results: pb.ResultBatch(results=results))
+        outbox = Outbox(context, _result_batch)
         try:
             with self.streams.one():
                 self.node.listeners.tell("client_connected", len(self.streams))
@@ -309,6 +309,11 @@ class Clients:
                         await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, detail)
                     for each in batch.operations:
                         self._submit(each, outbox)
+                    for gets in batch.gets:
+                        if len(gets.ids) != len(gets.keys):
+                            detail = f"gets with {len(gets.ids)} ids and {len(gets.keys)} keys"
+                            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, detail)
+                        self._submit_gets(gets, outbox)
                 await outbox.drained()
         finally:
             outbox.close()
@@ -330,6 +335,23 @@ class Clients:
             self.node.submit(Operation(finish, each.get.key, None, 0, READ_MODES.get(each.get.reads)))
         else:
             finish(pb.Result(err=pb.INVALID, detail="the operation is neither a get nor a put"))
+
+    def _submit_gets(self, gets: Any, outbox: Outbox) -> None:
+        reads = READ_MODES.get(gets.reads) or self.node.settings.reads
+        if reads == "log":
+            for number, key in zip(gets.ids, gets.keys, strict=True):
+                self._submit(pb.Operation(id=number, get=pb.GetRequest(key=key, reads=gets.reads)), outbox)
+            return
+        outbox.expected += len(gets.ids)
+
+        def finish(answer: Any) -> None:
+            if isinstance(answer, list):
+                for result in answer:
+                    outbox.put(result)
+            else:
+                outbox.put(answer, len(answer.ids))
+
+        self.node.submit_gets(Gets(finish, gets.ids, gets.keys, reads))
 
     async def Watch(self, request: Any, context: Any) -> None:
         await self._admit(context)
@@ -381,6 +403,14 @@ class Clients:
             await context.abort(*refusal)
 
 
+def _result_batch(answers: list[Any]) -> Any:
+    """One message of `Result`s and `Got`s."""
+    got = [answer for answer in answers if isinstance(answer, pb.Got)]
+    if not got:
+        return pb.ResultBatch(results=answers)
+    return pb.ResultBatch(results=[answer for answer in answers if not isinstance(answer, pb.Got)], got=got)
+
+
 class Outbox:
     """What goes out on one stream: all that has come together in one message, one message at a time.
 
@@ -391,19 +421,21 @@ class Outbox:
     def __init__(self, context: Any, gather: Any = None) -> None:
         self._context, self._gather = context, gather
         self._waiting: list[Any] = []
+        self._count = 0
         self._wake = asyncio.Event()
         self._said = asyncio.Event()
         self.expected = 0
-        """Messages that are still to come, of those who count."""
+        """What is still to be answered, of those who count."""
         self._task = asyncio.get_running_loop().create_task(self._write())
 
-    def put(self, message: Any) -> None:
-        """It goes out soon, or is lost if the stream is gone."""
+    def put(self, message: Any, answers: int = 1) -> None:
+        """It goes out soon, or is lost if the stream is gone; it holds so many answers."""
         self._waiting.append(message)
+        self._count += answers
         self._wake.set()
 
     async def drained(self) -> None:
-        """Waits until as many messages as expected have gone out."""
+        """Waits until as many answers as expected have gone out."""
         while self.expected > 0 and not self._task.done():
             self._said.clear()
             await self._said.wait()
@@ -418,9 +450,10 @@ class Outbox:
                 await self._wake.wait()
                 self._wake.clear()
                 waiting, self._waiting = self._waiting, []
+                count, self._count = self._count, 0
                 for message in [self._gather(waiting)] if self._gather else waiting:
                     await self._context.write(message)
-                self.expected -= len(waiting)
+                self.expected -= count
                 self._said.set()
         except (grpc.RpcError, asyncio.InvalidStateError, grpc.aio.UsageError):
             pass  # the other side is gone

@@ -18,6 +18,7 @@ KEYS_A_PIECE = 2000
 """Keys encoded at a time: about a millisecond, in which nothing else runs."""
 
 _LENGTH = 4
+_NOTHING = ("", 0)
 
 Watcher = Callable[[str, str, int, int], None]
 """Called with (key, value, version, index)."""
@@ -45,6 +46,12 @@ class ServiceStore(Store):
         if reply.err is Err.OK and (self._watchers or self._prefixes):
             self._tell(args.key)
         return reply
+
+    def look(self, keys: Iterable[str]) -> tuple[list[str], list[int]]:
+        """The values and the versions of `keys`; ("", 0) where there is no such key."""
+        entries = self._entries
+        found = [entries.get(key, _NOTHING) for key in keys]
+        return [value for value, _ in found], [version for _, version in found]
 
     # -------------------------------------------------------------- watchers
 

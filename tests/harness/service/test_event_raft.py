@@ -291,6 +291,25 @@ async def test_reads_wait_for_a_majority_that_answered_after_they_were_asked():
 
 
 @on_a_loop
+async def test_a_round_of_reads_that_takes_long_asks_all(monkeypatch):
+    monkeypatch.setattr("kvraft.service.event_raft.ROUND_PATIENCE", 0.0)
+    raft, _, world = await leader(5)
+    world.take()
+    found: list[int | None] = []
+    raft.read(found.append)
+    for _ in range(500):
+        if len(world.sent) >= 4:
+            break
+        await asyncio.sleep(0.002)
+    sent = world.take()
+    assert sorted(peer for peer, _, _ in sent) == [1, 2, 3, 4], "each once"
+    for peer, sequence, _ in sent[2:]:  # those asked first stay silent
+        raft.on_reply(peer, sequence, encode(AppendEntriesReply(1, True)))
+    await settle()
+    assert found == [1]
+
+
+@on_a_loop
 async def test_an_answer_to_an_earlier_message_confirms_no_read():
     raft, _, world = await leader(3)
     raft.propose(b"x")
