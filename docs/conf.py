@@ -1,7 +1,7 @@
 """How Sphinx makes the site: `make docs`.
 
-    docs/**/*.md --on_source: what only a browser can show--> Sphinx --> docs/_build/html
-    docs/timelines.py --> timelines/NAME.html, in iframes        docs/_build/handouts, if made --> print/
+docs/**/*.md --on_source: what only a browser can show--> Sphinx --> docs/_build/html
+docs/timelines.py --> timelines/NAME.html, in iframes        docs/_build/handouts, if made --> print/
 """
 
 from __future__ import annotations
@@ -43,13 +43,16 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 default_role = "code"
 
-# What Python itself documents: the site is built without a network, so nothing is known of it. Type variables and what is
-# private to a module are on no page either.
+# What Python itself documents: the site is built without a network, so nothing is known of it. Type variables and the
+# machinery inside are on no page either.
 nitpick_ignore_regex = [
     (r"py:.*", r"(collections\.abc|os|pathlib|queue|types|typing)\..*"),
     (r"py:.*", r"collections\.abc\.Callable\[\["),
     (r"py:class", r"labrpc\.(api|codec)\.[A-Z]"),
-    (r"py:class", r"labrpc\.(virtual|real)\..*|labrpc\.(climate|coordinator|ledger|streams)\..*|Coordinator|True|False"),
+    (
+        r"py:class",
+        r"labrpc\.(virtual|real)\..*|labrpc\.(climate|coordinator|ledger|streams)\..*|Coordinator|True|False",
+    ),
 ]
 
 html_theme = "furo"

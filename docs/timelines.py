@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import stories
+
 from labrpc.errors import HarnessError
 from tester import mutants
 from tester.failures import keep_run
