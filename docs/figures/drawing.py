@@ -4,8 +4,8 @@
     drawing.box(20, 20, 120, 40, "Raft", "one server", kind="code")
     drawing.svg()
 
-A drawing is at most `WIDEST` across, so that on a phone its text is hardly smaller than the page's. No text may be wider
-than its place in a wide font: that is an error, and not for the reader to see.
+A drawing is at most `WIDEST` across, so that on a phone its text is hardly smaller than the page's. No text may be
+wider than its place in a wide font: that is an error, and not for the reader to see.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ Kind = Literal["plain", "code", "judge", "world", "data", "bad"]
 _LIGHT = {
     "paper": "#ffffff", "edge": "#d0d7de", "ink": "#1f2328", "dim": "#57606a", "plain": "#f3f4f6",
     "plain-edge": "#8c959f", "code": "#ddf4e4", "code-edge": "#1a7f37", "judge": "#dcebff", "judge-edge": "#0b5cad",
-    "world": "#fff0cf", "world-edge": "#9a6700", "data": "#efe3ff", "data-edge": "#7d3fb5", "bad": "#ffe1e0", "bad-edge": "#c01c28",
+    "world": "#fff0cf", "world-edge": "#9a6700", "data": "#efe3ff", "data-edge": "#7d3fb5",
+    "bad": "#ffe1e0", "bad-edge": "#c01c28",
 }  # fmt: skip
 _DARK = {
     "paper": "#0d1117", "edge": "#30363d", "ink": "#e6edf3", "dim": "#9aa4af", "plain": "#1b2129",
     "plain-edge": "#7d8590", "code": "#12331d", "code-edge": "#56d364", "judge": "#10294a", "judge-edge": "#79c0ff",
-    "world": "#3a2d0c", "world-edge": "#e3b341", "data": "#2e1f45", "data-edge": "#d2a8ff", "bad": "#45171a", "bad-edge": "#ff7b72",
+    "world": "#3a2d0c", "world-edge": "#e3b341", "data": "#2e1f45", "data-edge": "#d2a8ff",
+    "bad": "#45171a", "bad-edge": "#ff7b72",
 }  # fmt: skip
 
 _SIZES = {"": 12.0, "s": 10.5, "m": 11.0, "b": 12.0}
