@@ -10,35 +10,28 @@ def draw() -> Drawing:
     drawing = Drawing(
         410,
         400,
-        "Two vote requests reach one server. Its first handler is stalled between its check of voted_for and its "
-        "assignment; the second handler runs whole in between, and both grant their vote.",
+        "Two handlers of one server add to a total without a lock. The first is stalled between its read and its "
+        "write; the second runs whole in between, and one addition is lost.",
     )
-    drawing.text(16, 26, "a handler without its lock", "b")
-    code = [
-        ("if self.voted_for is None:", True),
-        ("    self.voted_for = candidate", True),
-        ("    granted = True", False),
-    ]
-    for number, (line, is_point) in enumerate(code):
-        y = 48 + 18 * number
-        if is_point:
-            drawing.bar(18, y - 9, 5, 11, "world")
-        drawing.text(32 + 6.6 * (len(line) - len(line.lstrip())), y, line.lstrip(), "m")
-    drawing.bar(18, 100, 5, 11, "world")
-    drawing.text(32, 109, "step point: 100 ns of CPU, and the place for a stall", "s", dim=True)
+    drawing.text(16, 26, "two lines without a lock", "b")
+    for y, line in ((48, "total = self.total"), (66, "self.total = total + 1")):
+        drawing.bar(18, y - 9, 5, 11, "world")
+        drawing.text(32, y, line, "m")
+    drawing.bar(18, 82, 5, 11, "world")
+    drawing.text(32, 91, "step point: 100 ns of CPU, and the place for a stall", "s", dim=True)
 
     left, right = 100, 396
-    drawing.text(16, 140, "host 2, virtual time", "b")
-    for y, name, who in ((176, "thread 1", "asked by 1"), (246, "thread 2", "asked by 6")):
+    drawing.text(16, 132, "host 2, virtual time", "b")
+    for y, name, who in ((176, "thread 1", "adds 1"), (246, "thread 2", "adds 1")):
         drawing.text(16, y + 2, name)
         drawing.text(16, y + 16, who, "s", dim=True)
         drawing.line((left, y + 8), (right, y + 8))
-    # The first handler: its check, a stall, its assignment.
-    drawing.box(106, 164, 60, 40, "check", "None", kind="code", first="s")
+    # The first handler: its read, a stall, its write.
+    drawing.box(106, 164, 60, 40, "reads", "5", kind="code", first="s")
     drawing.box(170, 170, 136, 28, "stalled, 2.3 ms", kind="world", dashed=True, first="s")
-    drawing.box(310, 164, 80, 40, "assign", "votes for 1", kind="bad", first="s")
+    drawing.box(310, 164, 80, 40, "writes", "6", kind="bad", first="s")
     # The second one, whole, within the stall.
-    drawing.box(186, 234, 104, 40, "check, assign", "votes for 6", kind="code", first="s")
+    drawing.box(186, 234, 104, 40, "reads 5", "writes 6", kind="code", first="s")
     drawing.arrow((140, 204), (140, 222), (196, 222), (196, 234), dashed=True)
     drawing.text(106, 300, "the host takes its next message", "s", dim=True)
     drawing.text(106, 314, "and runs its other threads meanwhile", "s", dim=True)
