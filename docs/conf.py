@@ -6,6 +6,7 @@ docs/timelines.py --> timelines/NAME.html, in iframes        docs/_build/handout
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import re
@@ -42,6 +43,7 @@ python_maximum_signature_line_length = 88
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 default_role = "code"
+highlight_language = "text"  # drawings in docstrings are no Python
 
 # What Python itself documents: the site is built without a network, so nothing is known of it. Type variables and the
 # machinery inside are on no page either.
@@ -73,13 +75,14 @@ _STORY = re.compile(r"<!-- story: (?P<name>[\w-]+)/report -->\n.*?<!-- end -->\n
 def on_source(app: Any, docname: str, source: list[str]) -> None:
     """Puts in what the Markdown itself, which is also read elsewhere, does not have."""
     text = source[0]
+    frame = functools.partial(_frame, Path(app.outdir) / "timelines")
     if docname == "gallery/README":
         pages = "\n".join(re.findall(r"^\| \d+ \| \[[^\]]+\]\(([\w-]+)\.md\)", text, re.MULTILINE))
         text += f"\n```{{toctree}}\n:hidden:\n\n{pages}\n```\n"
     elif docname.startswith("gallery/"):
-        text = _GALLERY_PICTURE.sub(lambda found: _frame(found["name"], "Look into this run") + found[0], text)
+        text = _GALLERY_PICTURE.sub(lambda found: frame(found["name"], "Look into this run") + found[0], text)
     elif docname.startswith("handouts/"):
-        text = _STORY.sub(lambda found: found[0] + "\n" + _frame(found["name"], "Look into the whole run"), text)
+        text = _STORY.sub(lambda found: found[0] + "\n" + frame(found["name"], "Look into the whole run"), text)
         name = docname.removeprefix("handouts/")
         if (HANDOUTS / f"{name}.pdf").exists():
             text = re.sub(r"\A(# .*\n)", rf"\1\n{_print_links(name)}", text)
@@ -89,11 +92,11 @@ def on_source(app: Any, docname: str, source: list[str]) -> None:
     source[0] = text
 
 
-def _frame(name: str, title: str) -> str:
+def _frame(folder: Path, name: str, title: str) -> str:
     """A run's page in this page."""
     page = f"../timelines/{name}.html"
     history = ""
-    if timelines.has_history(name):
+    if (folder / f"{name}-history.html").exists():
         history = f', <a href="../timelines/{name}-history.html">what its clients saw</a>'
     return (
         f'<figure class="timeline"><iframe src="{page}" title="{title}: {name}" loading="lazy"></iframe>'
@@ -139,18 +142,23 @@ def _with_literal_blocks(lines: list[str]) -> Iterator[str]:
         yield line
 
 
+def on_start(app: Any) -> None:
+    """Makes the runs' pages; RAFTLAB_NO_TIMELINES leaves them out, for who works on the text."""
+    if app.builder.name == "html" and not os.environ.get("RAFTLAB_NO_TIMELINES"):
+        timelines.write(Path(app.outdir) / "timelines")
+
+
 def on_finished(app: Any, error: Exception | None) -> None:
     """Adds what is linked from the pages, and made by others."""
     if error is not None or app.builder.name != "html":
         return
     out = Path(app.outdir)
-    if not os.environ.get("RAFTLAB_NO_TIMELINES"):
-        timelines.write(out / "timelines")
     if HANDOUTS.exists():
         shutil.copytree(HANDOUTS, out / "print", dirs_exist_ok=True)
 
 
 def setup(app: Any) -> None:
+    app.connect("builder-inited", on_start)
     app.connect("source-read", on_source)
     app.connect("autodoc-process-docstring", on_docstring, priority=400)  # napoleon has 500
     app.connect("autodoc-process-docstring", on_parsed_docstring, priority=600)

@@ -27,14 +27,11 @@ from tester.report import verdict
 from tester.run import Options, Run
 from tester.shrunk import ShrunkRun
 
-__all__ = ["GALLERY", "has_history", "names", "write"]
+__all__ = ["GALLERY", "names", "write"]
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 GALLERY = DOCS / "gallery"
-
-_SERVICES = ("kv_cluster", "replicated_kv_cluster")
-"""The clusters whose clerks leave a history."""
 
 
 def write(folder: Path) -> None:
@@ -61,14 +58,6 @@ def names() -> tuple[str, ...]:
     """The runs: a mistake of the gallery, or a story, each."""
     shown = [entry.mutant for entry in load_entries(GALLERY / "entries.toml")]
     return (*shown, *(story.name for story in stories.load_stories()))
-
-
-def has_history(name: str) -> bool:
-    """Whether clerks took part in a run, so that there is a page of what they asked and were told."""
-    for story in stories.load_stories():
-        if story.name == name:
-            return not story.is_program and graded_test(story.test).takes(_SERVICES)
-    return graded_test(ShrunkRun.load(GALLERY / f"{name}.json").test).takes(_SERVICES)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,10 +60,6 @@ class GradedTest:
         except Exception as error:
             return error
         return None
-
-    def takes(self, clusters: Collection[str]) -> bool:
-        """Whether it runs on one of these kinds of `CLUSTERS`."""
-        return any(name in clusters for name in self._arguments)
 
     def runs_in(self, options: Options) -> bool:
         """Whether it does not skip the world of `options`. Nothing is run: it is called up to its first cluster."""
