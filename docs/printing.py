@@ -52,7 +52,7 @@ code, pre { font-family: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", mono
 code { font-size: 8.7pt; overflow-wrap: anywhere; }
 pre { font-size: 7.4pt; line-height: 1.32; background: #f6f8fa; border: .5pt solid #d0d7de; border-radius: 3pt;
   padding: 5pt 6pt; margin: 0 0 8pt; white-space: pre-wrap; overflow-wrap: anywhere; box-decoration-break: clone; }
-pre code { font-size: inherit; }
+pre code { font-size: inherit; } pre .go { color: inherit !important; } pre { break-inside: avoid; }
 table { border-collapse: collapse; width: 100%; margin: 0 0 8pt; font-size: 9.5pt; }
 th, td { border-bottom: .5pt solid #d0d7de; padding: 3pt 5pt 3pt 0; text-align: left; vertical-align: top; }
 tr { break-inside: avoid; } thead:not(:has(th:not(:empty))) { display: none; }
@@ -145,6 +145,7 @@ def _version() -> str:
 def _body(name: str, link: Callable[[str], str]) -> str:
     """The handout's text. `link`: a handout's name -> where it is."""
     markdown = MarkdownIt("commonmark", {"highlight": _highlighted}).enable("table")
+    markdown.add_render_rule("softbreak", lambda *_: " ")
     text = (HANDOUTS / f"{name}.md").read_text(encoding="utf-8")
     text = re.sub(r"^<!-- .*? -->\n", "", text, flags=re.MULTILINE)
     html = markdown.render(text)
@@ -163,7 +164,8 @@ def _highlighted(code: str, language: str, _: str) -> str:
 def _picture(found: re.Match[str]) -> str:
     path = (HANDOUTS / found[1]).resolve()
     data = base64.b64encode(light(path.read_text(encoding="utf-8")).encode()).decode()
-    return f'<img src="data:image/svg+xml;base64,{data}" alt="{found[2]}">'
+    width = ' width="340"' if path.parent.name == "figures" else ""
+    return f'<img src="data:image/svg+xml;base64,{data}" alt="{found[2]}"{width}>'
 
 
 def _linked(found: re.Match[str], link: Callable[[str], str]) -> str:

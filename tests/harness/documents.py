@@ -20,6 +20,7 @@ and, in test_docs_clusters.py:
     <!-- files: … -->            it is run before the next block of nodes, in the same folder
     <!-- in the background: HOST -->   its commands are services; the page's `dask` blocks are run while they are there
     <!-- failed: MUTANT, TEST, SEED -->   it is run where that run has failed
+    <!-- checkout: … -->        it is run in a copy of the project, not in a student's tree
     <!-- example: FILE, … -->    it is run in a copy of the project with these changes of docs/examples
 """
 

@@ -17,6 +17,7 @@ from types import ModuleType
 
 import pytest
 
+from tester.release.manifest import files_of
 from tests.harness.documents import DOCS, OWN, ROOT, check, commands_of, of_kind, run, settings
 
 EXAMPLES = DOCS / "examples"
@@ -141,6 +142,21 @@ def test_what_a_page_says_of_a_run_that_failed(block, tmp_path):
     if "jq" in block.text and not shutil.which("jq"):
         pytest.skip("there is no jq here")
     check(tree, block)
+
+
+@pytest.fixture
+def copy(tmp_path) -> Path:
+    """The whole project."""
+    tree: Path = tmp_path / "project"
+    for file in files_of(ROOT):
+        (tree / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / file, tree / file)
+    return tree
+
+
+@pytest.mark.parametrize("block", of_kind("console", "checkout"), ids=str)
+def test_what_an_instructor_is_told_to_do(block, copy):
+    check(copy, block)
 
 
 @pytest.mark.parametrize("block", of_kind("console", "example"), ids=str)
