@@ -7,11 +7,11 @@ docs/timelines.py --> timelines/NAME.html, in iframes        docs/_build/handout
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import os
 import re
 import shutil
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ import timelines  # noqa: E402  (found by the lines above)
 project = "raftlab"
 author = "the raftlab authors"
 copyright = "the raftlab authors"
-release = importlib.metadata.version("raftlab")
+release = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]

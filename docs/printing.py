@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import argparse
 import base64
-import importlib.metadata
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
@@ -139,7 +139,8 @@ def _title(name: str) -> str:
 
 
 def _version() -> str:
-    return f'<p class="of">raftlab {importlib.metadata.version("raftlab")}</p>'
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return f'<p class="of">raftlab {project["version"]}</p>'
 
 
 def _body(name: str, link: Callable[[str], str]) -> str:
