@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OTHER_PYTHONS := 3.12 3.13
 
-.PHONY: help demo test lint labs rounds bench docs handouts figures linkcheck gallery stories mutants variants release-check proto pythons constraints clean
+.PHONY: help demo test lint labs rounds bench gallery stories mutants variants release-check proto pythons constraints clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -53,6 +53,8 @@ gallery: $(READY)
 stories: $(READY)
 	$(BIN)/python docs/stories.py
 
+# The site, and what it is made of.
+.PHONY: docs handouts figures linkcheck
 SPHINX := $(BIN)/python -m sphinx -q -n -W --keep-going
 docs: handouts
 	$(SPHINX) -b html docs docs/_build/html
