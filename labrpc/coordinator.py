@@ -17,6 +17,7 @@ from typing import Any
 
 from labrpc import frames
 from labrpc.codec import decode_record, encode
+from labrpc.disturbance import Disturbance
 from labrpc.errors import CodeFault, UsageError
 from labrpc.event_loop import EventLoop
 from labrpc.journal import (
@@ -42,7 +43,6 @@ from labrpc.persister import MemoryPersister
 from labrpc.records import Machine, Machines, Node, PendingControl, Rpc
 from labrpc.shutdown import SHUTDOWN_NS, Shutdown
 from labrpc.streams import Streams
-from labrpc.virtual.disturbance import Disturbance
 
 __all__ = ["Coordinator"]
 
@@ -147,6 +147,8 @@ class Coordinator(EventLoop):
 
     def _fault(self, report: frames.Report, text: str) -> Exception:
         """What ends the run when a host makes `report`, told by `text`, which is more than a warning."""
+        if report.kind == "missing":  # from all servers alike, whichever came to it first
+            return CodeFault(f"{report.text}{report.site and f' ({report.site})'}")
         return CodeFault(text, report.detail)
 
     # -------------------------------------------------------------- hosts
@@ -468,8 +470,6 @@ class Coordinator(EventLoop):
         self.journal.append(Reported(self.now, node.name, effect.kind, effect.text, effect.site, effect.detail))
         place = f" at {effect.site}" if effect.site else ""
         text = f"{host_title(node.name)}: {effect.text}{place}"
-        if effect.kind == "missing":  # whichever server came to it first
-            self._fail(CodeFault(f"{effect.text}{effect.site and f' ({effect.site})'}"))
         if effect.kind not in WARNINGS:
             self._fail(self._fault(effect, text))
         if (effect.kind, effect.site) not in self._warned:  # the same line of code warns on every server

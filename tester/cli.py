@@ -14,8 +14,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from labrpc.disturbance import SCHEDULES
 from labrpc.errors import HarnessError, UsageError
-from labrpc.virtual.disturbance import SCHEDULES
 from tester import check_history, export, failures, logs, replay_command, shrink_command, timeline_command
 from tester.grade import command as grade_command
 from tester.run import Options

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from labrpc.virtual.disturbance import SCHEDULES
+from labrpc.disturbance import SCHEDULES
 from tester import demo
 from tester.gallery import command as gallery_command
 from tester.grade import command as grade_command

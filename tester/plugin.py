@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import secrets
 import shlex
@@ -23,6 +24,7 @@ import sys
 import threading
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,10 +32,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from labrpc.disturbance import SCHEDULES
 from labrpc.errors import HarnessStalled, UsageError
 from labrpc.real.disk import LostSave
-from labrpc.virtual.disturbance import SCHEDULES
-from tester import determinism, failures, interrupts, report
+from tester import alike, determinism, failures, interrupts, report
 from tester.history import save_history
 from tester.lateness import fair_verdict
 from tester.parts import PARTS
@@ -52,6 +54,7 @@ __all__ = ["MAKE_RUN", "LabWarning", "run_of"]
 MAKE_RUN = pytest.StashKey[type[Run]]()
 """In a config's stash: the class of its runs, if it is not `Run` itself."""
 
+_PATH_OPTIONS = ("--solution", "--journal", "--shrunk")
 _SEED_BITS = 48
 _options_key = pytest.StashKey[Options]()
 _seed_key = pytest.StashKey[int]()
@@ -131,6 +134,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "points(n): what a graded test is worth")
     option = config.option
     try:
+        _check_paths(config)
         config.stash[_budget_key] = parse_budget(option.shrink_budget)
         config.stash[_replayed_key] = replayed = None if option.shrunk is None else ShrunkRun.load(Path(option.shrunk))
         if replayed is not None:
@@ -155,6 +159,21 @@ def pytest_configure(config: pytest.Config) -> None:
             Path(option.journal).mkdir(parents=True, exist_ok=True)
     except (UsageError, OSError) as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _check_paths(config: pytest.Config) -> None:
+    """pytest looks for its settings before it knows our options: there `--solution DIR` is an option and a folder."""
+    here, given = config.invocation_params.dir, config.invocation_params.args
+    if config.args_source is not config.ArgsSource.INVOCATION_DIR or (
+        config.inipath is not None and config.rootpath in (here, *here.parents)
+    ):
+        return
+    for option, path in itertools.pairwise(map(str, given)):
+        if option in _PATH_OPTIONS and (here / path).exists():
+            raise UsageError(
+                f"pytest takes {path} for a folder of tests, since it learns too late what {option} is; "
+                f"write {option}={path}"
+            )
 
 
 def _check_shrunk(option: Any, replayed: ShrunkRun) -> None:
@@ -207,7 +226,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.user_properties += [("part", part), ("points", str(points.args[0]))]
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None, None, None]:
+    """Of many runs that fail alike, pytest tells the first; after that, how many there are, and the points."""
+    failed = terminalreporter.stats.get("failed", ())
+    kinds = alike.tell_apart(failed) if int(terminalreporter.config.option.runs) > 1 else {}
+    for kind in (kind for found in kinds.values() for kind in found):
+        for each in kind.reports[1:]:
+            each._pdbshown = True  # pytest's own mark of what was shown already, and is not shown again
+    if kinds:
+        terminalreporter.reportchars = terminalreporter.reportchars.replace("f", "")
+    yield
+    ended = (each for outcome in ("passed", "failed") for each in terminalreporter.stats.get(outcome, ()))
+    runs = Counter(alike.test_of(each) for each in ended if each.when == "call")
+    for line in alike.summary(kinds, runs) if kinds else ():
+        terminalreporter.write_line(line)
+    _tell_points(terminalreporter)
+
+
+def _tell_points(terminalreporter: pytest.TerminalReporter) -> None:
     """Points by part (a test earns its own if all its runs passed), and how much virtual time that took."""
     passed: dict[tuple[str, str, int], bool] = {}
     runs, seconds = 0, 0.0
@@ -487,6 +524,7 @@ def pytest_runtest_makereport(
         text += "\n" + "".join(traceback.format_exception(error))
     if run.clusters and not item.config.option.keep_no_failures:
         text += _keep_failure(item, run, error, replay, text)
+    result.user_properties.append(("verdict", report.verdict(error)))
     result.longrepr = _Report(text, report.verdict(error), place)  # type: ignore[assignment]
     return result
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from labrpc.disturbance import check_schedule
 from labrpc.errors import HarnessError, UsageError
 from labrpc.virtual.debugger import Break, DebuggedMachines, check_line
-from labrpc.virtual.disturbance import check_schedule
 from labrpc.virtual.inbox import Inbox, Lived, replay_alone, this_python
 from tester.breaks import parse_break, parse_time
 from tester.find_test import find_test

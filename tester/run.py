@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labrpc.coordinator import Coordinator
+from labrpc.disturbance import Disturbance, check_schedule
 from labrpc.errors import UsageError
 from labrpc.ledger import Decision, Ledger
 from labrpc.network import Network
@@ -29,7 +30,6 @@ from labrpc.sandbox.confinement import PROTECTIONS
 from labrpc.streams import Overrides, Streams
 from labrpc.virtual.claims import Bounds
 from labrpc.virtual.coordinator import VirtualCoordinator
-from labrpc.virtual.disturbance import Disturbance, check_schedule
 from labrpc.virtual.loader import CodeBundle
 from labrpc.virtual.machines import InProcessMachines
 from labrpc.virtual.processes import ProcessMachines

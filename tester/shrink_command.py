@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from labrpc.disturbance import check_schedule
 from labrpc.errors import UsageError
-from labrpc.virtual.disturbance import check_schedule
 from tester.find_test import find_test
 from tester.run import parse_seed
 from tester.shrink import parse_budget

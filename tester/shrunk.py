@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from labrpc.disturbance import SCHEDULES
 from labrpc.errors import UsageError
-from labrpc.virtual.disturbance import SCHEDULES
 from tester.run import Options, Plan
 
 __all__ = ["FORMAT", "VERSION", "ShrunkRun"]

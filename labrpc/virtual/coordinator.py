@@ -166,6 +166,5 @@ class VirtualCoordinator(Coordinator):
         machine = self._nodes[name].machine
         cast(Any, machine).interrupted = True  # in this process none of its threads goes on
         effects = machine.step(self.now, QUANTUM_NS, [frames.Dump()]).effects
-        return next(
-            effect.detail for effect in effects if isinstance(effect, frames.Report) and effect.kind == "threads"
-        )
+        reports = (each for each in effects if isinstance(each, frames.Report) and each.kind == "threads")
+        return next((report.detail for report in reports), "")

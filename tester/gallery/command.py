@@ -41,7 +41,7 @@ def plant(console: Console, *, name: str, folder: Path) -> int:
     with _written(folder):
         mutant.plant(root, folder)
     console.print(Text(f"{folder} holds the reference with one mistake: it {mutant.title}"), soft_wrap=True)
-    console.print(Text(f"catch it: pytest -m {mutant.part} --runs 20 --solution {folder}"), soft_wrap=True)
+    console.print(Text(f"catch it: pytest -m {mutant.part} --runs 20 --solution={folder}"), soft_wrap=True)
     return 0
 
 

@@ -13,14 +13,15 @@ from rich.text import Text
 from labrpc.errors import UsageError
 from tester.grade import world
 from tester.grade.course import load_course
-from tester.grade.grade import STOPPED, number_text, stops_on_sigterm
+from tester.grade.grade import STOPPED, stops_on_sigterm
 from tester.grade.grading import do_jobs
 from tester.grade.intake import take_folder
 from tester.grade.plan import check_runs, jobs_of
-from tester.grade.points import TestScore, score_of
 from tester.grade.pool import Limits, LocalPool, cpu_count
 from tester.grade.progress import Shown
-from tester.grade.records import Outcome, Refusal, Status
+from tester.grade.records import Job, Refusal, Submission
+from tester.grade.results import score
+from tester.grade.scores import PartScore, TestScore, shown
 from tester.grade.seeds import PublicSeeds, read_seeds
 from tester.grade.store import Store
 from tester.grade.worker import replay_command
@@ -44,7 +45,7 @@ def check(
     workers: int | None,
     wall_limit_s: float,
 ) -> int:
-    """Grades `folder`; the exit code to leave with: 0 if no points are lost, else 1.
+    """Grades `folder`, part by part; the exit code to leave with: 0 if no points are lost, else 1.
 
     Raises:
         UsageError: there is nothing to be graded, or something that was asked for makes no sense.
@@ -69,32 +70,42 @@ def check(
         suite = world.suite_digest()
         store.begin([submission], jobs_of(course, [submission], source), suite=suite, seeds=source.fingerprint)
         missing = store.missing()
-        limits = Limits(wall_s=wall_limit_s)
-        pool = LocalPool(workers or cpu_count(), Path(temporary) / "work", limits=limits)
-        try:
-            with pool, Shown(err, {submission.digest: [submission.name]}, missing) as shown:
-                do_jobs(store, pool, shown.outcome, shown.doubt)
-        except KeyboardInterrupt:
-            err.print("stopped")
-            return STOPPED
-        outcomes = store.outcomes(submission.digest)
-    score = score_of(course, submission, outcomes)
-    for part in course.parts:
-        title = f"part {part}, {PARTS[part]}: {number_text(score.parts[part])} of {number_text(course.points_of(part))}"
-        out.print(Text(f"{title} points", style="bold"))
-        for test in score.tests:
-            if test.rule.part == part:
-                _show(out, test, [outcome for outcome in outcomes if outcome.job.test == test.rule.test], folder)
-    return 0 if all(test.points == test.rule.earned(test.rule.runs) for test in score.tests) else 1
+        with LocalPool(workers or cpu_count(), Path(temporary) / "work", limits=Limits(wall_s=wall_limit_s)) as pool:
+            for part in course.parts:
+                jobs = [job for job in missing if job.part == part]
+                is_whole = _done(err, store, pool, submission, jobs)
+                found = score(submission, store, course)
+                _show_part(out, next(each for each in found.parts if each.part == part), folder)
+                if not is_whole:
+                    err.print("stopped")
+                    return STOPPED
+    return 0 if all(test.points == test.of for test in found.tests) else 1
 
 
-def _show(out: Console, test: TestScore, outcomes: Sequence[Outcome], folder: Path) -> None:
+def _done(err: Console, store: Store, pool: LocalPool, submission: Submission, jobs: Sequence[Job]) -> bool:
+    """Does `jobs`; whether all of them: not, if Ctrl-C came between."""
+    try:
+        with Shown(err, {submission.digest: [submission.name]}, jobs) as progress:
+            do_jobs(store, jobs, pool, progress.outcome, progress.doubt)
+    except KeyboardInterrupt:
+        return False
+    return True
+
+
+def _show_part(out: Console, part: PartScore, folder: Path) -> None:
+    title = f"part {part.part}, {PARTS[part.part]}: {shown(part.points)} of {shown(part.of)} points"
+    out.print(Text(title, style="bold"))
+    for test in part.tests:
+        _show(out, test, folder)
+
+
+def _show(out: Console, test: TestScore, folder: Path) -> None:
     rule = test.rule
-    passed = f"{test.passed} of {rule.runs} runs passed"
-    points = f"{number_text(test.points)} of {number_text(rule.earned(rule.runs))} points"
-    style = "green" if test.passed == rule.runs else "red"
-    out.print(Text(f"  {rule.test}: {passed}, {points}", style=style), soft_wrap=True)
-    first = next((outcome for outcome in outcomes if outcome.status is not Status.PASSED), None)
+    passed = test.sentence if test.points is None or test.absent else f"{len(test.passed)} of {rule.runs} runs passed"
+    points = "" if test.points is None else f", {shown(test.points)} of {shown(test.of)} points"
+    style = "green" if len(test.passed) == rule.runs else "red"
+    out.print(Text(f"  {rule.test}: {passed}{points}", style=style), soft_wrap=True)
+    first = next(iter((*test.failed, *test.broken)), None)
     if first is not None:
         out.print(Text(f"      {first.verdict}"), soft_wrap=True)
         command = replay_command(rule.test, first.job.seed)

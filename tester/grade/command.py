@@ -79,7 +79,7 @@ def grade_command(
     allow_unsandboxed: Annotated[
         bool, typer.Option("--allow-unsandboxed", help="Go on where submissions cannot be sandboxed.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON instead of the table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print class.json in one line instead of the table.")] = False,
 ) -> None:
     """Grade submissions: every test of the parts, under many seeds, on each of them.
 

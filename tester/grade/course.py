@@ -14,6 +14,7 @@ import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -112,9 +113,9 @@ class Course:
     def of_part(self, part: str) -> tuple[TestRule, ...]:
         return tuple(rule for rule in self.tests if rule.part == part)
 
-    def points_of(self, part: str) -> Fraction:
+    def points_of(self, part: str) -> Decimal:
         """What a part is worth."""
-        return sum((_exact(rule.points) for rule in self.of_part(part)), Fraction(0))
+        return sum((Decimal(str(rule.points)) for rule in self.of_part(part)), Decimal(0))
 
     def as_json(self) -> dict[str, Any]:
         """All of it, for programs."""

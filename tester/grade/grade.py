@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import importlib.util
 import json
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -20,24 +16,25 @@ from rich.text import Text
 
 from labrpc.errors import UsageError
 from tester.grade import lateness, world
+from tester.grade.class_table import class_json
 from tester.grade.course import Course, load_course
 from tester.grade.grading import do_jobs
 from tester.grade.intake import Taken, take_all
 from tester.grade.plan import check_runs, jobs_of
-from tester.grade.points import Score, score_of
 from tester.grade.pool import Limits, LocalPool, Pool, cpu_count
 from tester.grade.progress import Shown
 from tester.grade.records import Submission
+from tester.grade.results import write
+from tester.grade.scores import SubmissionScore, shown
 from tester.grade.seeds import HiddenSeeds, Seeds, read_secret, read_seeds
 from tester.grade.store import Store
 
-__all__ = ["STOPPED", "Request", "grade", "number_text", "stops_on_sigterm", "table_of"]
+__all__ = ["STOPPED", "Request", "grade", "stops_on_sigterm", "table_of"]
 
 STOPPED = 130
 """The exit code after Ctrl-C, as of shells."""
 
 _UNFINISHED = 1
-_RESULTS = "tester.grade.results"
 
 
 @dataclass(frozen=True)
@@ -150,8 +147,8 @@ def _do(err: Console, store: Store, request: Request) -> None:
     names: dict[str, list[str]] = {}
     for submission in store.submissions():
         names.setdefault(submission.digest, []).append(submission.name)
-    with _pool(request) as pool, Shown(err, names, missing) as shown:
-        do_jobs(store, pool, shown.outcome, shown.doubt)
+    with _pool(request) as pool, Shown(err, names, missing) as progress:
+        do_jobs(store, missing, pool, progress.outcome, progress.doubt)
 
 
 @contextlib.contextmanager
@@ -189,61 +186,34 @@ def stops_on_sigterm() -> Iterator[None]:
 
 
 def _show(out: Console, err: Console, store: Store, course: Course, request: Request) -> int:
-    if importlib.util.find_spec(_RESULTS) is not None:
-        importlib.import_module(_RESULTS).write(store, course, request.out)
-    scores = [(each, score_of(course, each, store.outcomes(each.digest))) for each in store.submissions()]
-    refusals = store.refusals()
-    unresolved = sum(score.unresolved for _, score in scores)
+    scores, refusals = write(store, course, request.out), store.refusals()
     if request.as_json:
-        said = {
-            "course": course.name,
-            "submissions": [_as_json(submission, score) for submission, score in scores],
-            "refused": [{"name": each.name, "reason": each.reason} for each in refusals],
-            "unresolved_runs": unresolved,
-        }
+        said = class_json(scores, refusals, course.name, course.tests)
         out.print(json.dumps(said), soft_wrap=True, markup=False)
     else:
         out.print(table_of(course, scores))
     for refusal in refusals:
         err.print(Text(f"refused: {refusal.name}: {refusal.reason}", style="red"), soft_wrap=True)
-    if unresolved:
-        text = f"{unresolved} runs were lost twice, not by their submissions' fault: the same command tries them again"
+    lost = sum(test.lost for score in scores for test in score.tests)
+    if lost:
+        text = f"{lost} runs were lost twice, not by their submissions' fault: the same command tries them again"
         err.print(Text(text, style="red"), soft_wrap=True)
-    return _UNFINISHED if refusals or unresolved else 0
+    return _UNFINISHED if refusals or lost else 0
 
 
-def table_of(course: Course, scores: Sequence[tuple[Submission, Score]]) -> Table:
+def table_of(course: Course, scores: Sequence[SubmissionScore]) -> Table:
     """A row a submission: its points by part, and the tests that passed some of their runs only."""
     table = Table(title=course.name or None)
     table.add_column("submission", overflow="fold")
     for part in course.parts:
-        table.add_column(f"{part} of {number_text(course.points_of(part))}", justify="right")
+        table.add_column(f"{part} of {shown(course.points_of(part))}", justify="right")
     table.add_column("late", justify="right")
     table.add_column("points", justify="right")
     table.add_column("flaky tests", overflow="fold")
-    for submission, score in scores:
+    for score in scores:
         mark = " ?" if score.unresolved else ""
-        points = [number_text(score.parts[part]) for part in course.parts]
-        late = f"-{number_text(score.late)}" if score.late else ""
-        flaky = Text(", ".join(score.flaky))
-        table.add_row(Text(submission.name), *points, late, number_text(score.points) + mark, flaky)
+        points = [shown(part.points) for part in score.parts]
+        late = f"-{shown(score.deduction)}" if score.deduction else ""
+        flaky = Text(", ".join(test.rule.test for test in score.tests if test.flaky))
+        table.add_row(Text(score.submission.name), *points, late, shown(score.total) + mark, flaky)
     return table
-
-
-def _as_json(submission: Submission, score: Score) -> dict[str, Any]:
-    return {
-        "name": submission.name,
-        "digest": submission.digest,
-        "points": float(score.points),
-        "parts": {part: float(points) for part, points in score.parts.items()},
-        "late": float(score.late),
-        "days_late": submission.days_late,
-        "flaky": score.flaky,
-        "unresolved_runs": score.unresolved,
-        "notes": list(submission.notes),
-    }
-
-
-def number_text(value: Fraction) -> str:
-    """With at most two digits after the point."""
-    return f"{float(round(value, 2)):.2f}".rstrip("0").rstrip(".")

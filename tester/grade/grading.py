@@ -9,7 +9,7 @@ had a say in: a server's process that was killed or hung, a run over its wall li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from tester.grade.frames import Answer
 from tester.grade.pool import Lost, Pool, Task
@@ -22,8 +22,14 @@ BUSY = 0.25
 """Of a run over its wall limit, twice: the share of the time that its servers must have computed to be at fault."""
 
 
-def do_jobs(store: Store, pool: Pool, on_outcome: Callable[[Outcome], None], on_doubt: Callable[[Job], None]) -> None:
-    """Does all that is missing in `store`, and keeps it there.
+def do_jobs(
+    store: Store,
+    jobs: Sequence[Job],
+    pool: Pool,
+    on_outcome: Callable[[Outcome], None],
+    on_doubt: Callable[[Job], None],
+) -> None:
+    """Does `jobs`, some that are missing in `store`, and keeps there what comes of them.
 
     Args:
         on_outcome: told of each outcome, when it is kept.
@@ -36,7 +42,7 @@ def do_jobs(store: Store, pool: Pool, on_outcome: Callable[[Outcome], None], on_
         store.add(outcome)
         on_outcome(outcome)
 
-    for job, result in pool.run(_tasks(store, store.missing(), files)):
+    for job, result in pool.run(_tasks(store, jobs, files)):
         if is_doubtful(result):
             doubtful.append((job, result))
             on_doubt(job)

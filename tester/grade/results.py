@@ -46,8 +46,10 @@ class Grades(Protocol):
         ...
 
 
-def write(store: Grades, course: Course, out: Path) -> None:
+def write(store: Grades, course: Course, out: Path) -> list[SubmissionScore]:
     """Writes all results below `out`, and removes those of an earlier writing that are none any more.
+
+    Returns the scores, by the submissions' names.
 
     Raises:
         UsageError: `out` cannot be written to.
@@ -55,7 +57,7 @@ def write(store: Grades, course: Course, out: Path) -> None:
     submissions = sorted(store.submissions(), key=lambda submission: submission.name)
     refusals = sorted(store.refusals(), key=lambda refusal: refusal.name)
     scores = [score(submission, store, course) for submission in submissions]
-    of = sum((Decimal(str(rule.points)) for rule in course.tests), Decimal(0))
+    of = sum(map(course.points_of, course.parts), Decimal(0))
     with Tree(out) as tree:
         for each in scores:
             _write_submission(tree, each, store, course.name)
@@ -66,6 +68,7 @@ def write(store: Grades, course: Course, out: Path) -> None:
         tree.write("class.csv", class_csv(scores, refusals, course.tests))
         tree.write("class.json", as_bytes(class_json(scores, refusals, course.name, course.tests)))
         tree.write("index.html", class_page(scores, refusals, course.name))
+    return scores
 
 
 def score(submission: Submission, store: Grades, course: Course) -> SubmissionScore:

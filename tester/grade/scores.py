@@ -82,6 +82,11 @@ class TestScore:
         return len(self.passed) + len(self.failed)
 
     @property
+    def lost(self) -> int:
+        """The runs that do not count."""
+        return len(self.broken) + self.missing
+
+    @property
     def unresolved(self) -> bool:
         """Whether runs that do not count keep the points pending."""
         return not self.absent and self.counted < self.rule.runs

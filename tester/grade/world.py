@@ -6,37 +6,26 @@ give equal runs, so what is graded here a student can have again with `tester re
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import labrpc
 import tester
-from tester import run
 from tester.graded import GradedTest, graded_tests
-from tester.run import Options, reference_root
+from tester.run import Options, protections, reference_root
 
-__all__ = ["can_sandbox", "graded_here", "options", "suite_digest", "why_not_sandboxed"]
+__all__ = ["graded_here", "options", "suite_digest", "why_not_sandboxed"]
 
 _NO_SAY = ("tester/gallery", "tester/grade", "tester/matrix")
 """Folders whose code has no say in any verdict, but for `_SAY`."""
 _SAY = ("tester/grade/worker.py", "tester/grade/world.py")
 
 
-def can_sandbox() -> bool:
-    """Whether this version can put servers into a sandbox."""
-    return any(field.name == "sandbox" for field in dataclasses.fields(Options))
-
-
 @functools.cache
 def why_not_sandboxed() -> str:
     """What this machine lacks of a sandbox, and why; "" if servers are confined as they should be."""
-    protections = getattr(run, "protections", None)
-    if not can_sandbox() or protections is None:
-        return "this version has no sandbox"
     return "; ".join(f"{name}: {reason}" for name, reason in protections().items() if reason)
 
 
@@ -46,8 +35,7 @@ def options(solution: Path) -> Options:
     Raises:
         UsageError: it cannot be made here.
     """
-    extra: dict[str, Any] = {"sandbox": True} if can_sandbox() else {}
-    return Options(clock="virtual", servers="processes", solution=solution, **extra)
+    return Options(clock="virtual", servers="processes", solution=solution, sandbox=True)
 
 
 @functools.cache
@@ -64,7 +52,7 @@ def graded_here(part: str) -> list[GradedTest]:
 @functools.cache
 def suite_digest() -> str:
     """What a verdict depends on beside submission, test and seed, hashed: the world, the judge, the graded tests."""
-    digest = hashlib.sha256(f"sandboxed={can_sandbox()}".encode())
+    digest = hashlib.sha256()
     for name, path in _files():
         digest.update(f"\0{name}\0".encode())
         digest.update(path.read_bytes())

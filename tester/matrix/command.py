@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from labrpc.disturbance import SCHEDULES, check_schedule
 from labrpc.errors import UsageError
-from labrpc.virtual.disturbance import SCHEDULES, check_schedule
 from tester import mutants
 from tester.graded import graded_tests
 from tester.matrix.campaign import Campaign, Job

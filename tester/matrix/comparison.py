@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from labrpc.virtual.disturbance import SCHEDULES
+from labrpc.disturbance import SCHEDULES
 from tester.matrix.finding import Finding
 
 __all__ = ["MUCH_SOONER", "Row", "compare", "comparison_table"]

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from labrpc.disturbance import Disturbance
 from labrpc.streams import Streams
 from labrpc.virtual.claims import Bounds
-from labrpc.virtual.disturbance import Disturbance
 from tester.cluster import Cluster
 from tester.run import Options, Run
 

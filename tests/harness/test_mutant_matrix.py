@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from labrpc.disturbance import SCHEDULES
 from labrpc.errors import HarnessError, UsageError
-from labrpc.virtual.disturbance import SCHEDULES
 from tester import mutants
 from tester.attempts import first
 from tester.cli import app

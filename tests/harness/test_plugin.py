@@ -6,6 +6,8 @@ import contextlib
 import os
 import re
 import shlex
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -276,3 +278,34 @@ def test_points_are_summed_by_part_and_need_every_run(run_pytest, double_vote):
     failing_one = run_pytest("--seed", "0", "--runs", "4", "--solution", str(double_vote), "-n", "2")
     assert "part 2A, leader election: 30 of 30 points" not in failing_one.stdout.str()
     assert re.search(r"part 2A, leader election: \d+ of 30 points", failing_one.stdout.str())
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_of_failures_that_are_alike_the_first_is_told_and_all_are_counted(run_pytest, double_vote, workers):
+    result = run_pytest("-k", "re_election", "--seed", "1", "--runs", "8", "--solution", str(double_vote), *workers)
+    assert result.parseoutcomes()["failed"] == 4
+    text = result.stdout.str()
+    assert text.count("timeline: role") == 1
+    assert "FAILED" not in text
+    result.stdout.fnmatch_lines([
+        "test_re_election: 4 of 8 runs failed, alike",
+        "     4 runs: server * voted for * and for * in term * (§5.2: at most one vote per term) at * s",
+        "             seeds 1, 5, 7, 8",
+        "told above: the first run of each kind; *",
+    ], consecutive=True)  # fmt: skip
+
+
+def test_one_run_that_fails_is_told_as_pytest_does(run_pytest, double_vote):
+    result = run_pytest("-k", "re_election", "--seed", "1", "--solution", str(double_vote))
+    assert "FAILED" in result.stdout.str()
+    assert "told above" not in result.stdout.str()
+
+
+def test_an_option_that_pytest_takes_for_a_folder_of_tests_is_told(double_vote, tmp_path):
+    """Without a test's path, as in `pytest -m 2A --solution /elsewhere`, pytest would look for tests there."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "2A", "-p", "no:cacheprovider"]
+    apart = subprocess.run([*command, "--solution", str(double_vote)], cwd=ROOT, capture_output=True, text=True)
+    assert apart.returncode == pytest.ExitCode.USAGE_ERROR
+    assert f"write --solution={double_vote}" in apart.stderr
+    joined = subprocess.run([*command, f"--solution={double_vote}"], cwd=ROOT, capture_output=True, text=True)
+    assert joined.returncode == 0, joined.stdout

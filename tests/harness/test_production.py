@@ -20,14 +20,14 @@ ALL = {"pre_vote": True, "check_quorum": True, "leases": True, "no_op": True}
 
 @pytest.fixture
 def cluster_with() -> Iterator[Any]:
-    """Builds a cluster with options: `cluster_with({"pre_vote": True}, servers=3, seed=1, stalls=False)`."""
+    """Builds a cluster with options: `cluster_with({"pre_vote": True}, servers=3, seed=1, disturbed=False)`."""
     runs = []
 
     def build(
-        options: dict[str, Any], servers: int = 3, *, seed: int = 1, stalls: bool = False, **more: Any
+        options: dict[str, Any], servers: int = 3, *, seed: int = 1, disturbed: bool = False, **more: Any
     ) -> RaftCluster:
         run = Run(seed, Options(programs=PROGRAMS))
-        if not stalls:
+        if not disturbed:
             run.disturbance = lambda streams: FixedDisturbance()  # type: ignore[method-assign]
         runs.append(run)
         return RaftCluster(run, servers, program=PROGRAM, config={"options": options}, **more)
@@ -44,7 +44,7 @@ def terms(cluster: RaftCluster) -> list[int]:
 @pytest.mark.parametrize("options", [{}, *({name: True} for name in ALL), ALL], ids=lambda o: "+".join(o) or "none")
 @pytest.mark.parametrize("seed", range(4))
 def test_no_rule_breaks_under_cuts_crashes_and_preemption(cluster_with, options, seed):
-    cluster = cluster_with(options, 5, seed=seed, stalls=True, reliable=seed % 2 == 0)
+    cluster = cluster_with(options, 5, seed=seed, disturbed=True, reliable=seed % 2 == 0)
     for number in range(6):
         cluster.one(("x", number), 3)
         victim, other = cluster.random.sample(range(5), 2)
@@ -126,7 +126,7 @@ def test_followers_do_not_transfer_and_do_not_read(cluster_with):
 
 
 def test_a_read_index_covers_every_command_committed_before_the_call(cluster_with):
-    cluster = cluster_with({}, 5, seed=4, stalls=True)
+    cluster = cluster_with({}, 5, seed=4, disturbed=True)
     for number in range(20):
         committed = cluster.one(number, 3)
         index = cluster.server(cluster.one_leader()).call("read_index")
@@ -164,7 +164,7 @@ def test_a_lease_read_costs_no_message(cluster_with):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_lease_ends_before_another_leader_can_be_elected(cluster_with, seed):
-    cluster = cluster_with(ALL, 5, seed=seed, stalls=True)
+    cluster = cluster_with(ALL, 5, seed=seed, disturbed=True)
     cluster.one("x", 5)
     leader = cluster.one_leader()
     # The slowest clock that the bound allows: its lease seems to last longer.

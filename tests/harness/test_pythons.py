@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from labrpc.disturbance import Disturbance
 from labrpc.streams import Streams
-from labrpc.virtual.disturbance import Disturbance
 
 ROOT = Path(__file__).parents[2]
 OTHERS = ("3.11", "3.12", "3.13")

@@ -26,6 +26,16 @@ def test_the_failure_in_the_readme_is_the_one_its_seed_gives(run_pytest, monkeyp
             assert line in printed, f"the README's line is not printed, or not there: {line}"
 
 
+def test_the_shrunk_run_in_the_readme_is_what_shrinking_leaves(run_pytest, tmp_path):
+    shown = re.search(r"```text\n(2 faults and .+?)\n```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert shown is not None
+    solution = mutants.load(ROOT / "tests" / "mutants" / "vote-without-lock.toml").plant(ROOT, tmp_path)
+    shrinking = ("--shrink", "--shrink-budget", "300s")
+    result = run_pytest("-k", "test_many_elections", "--seed", "2", *shrinking, "--solution", str(solution))
+    printed = "\n".join(line.rstrip(" ─") for line in result.outlines)
+    assert shown[1] in printed
+
+
 def test_every_option_in_the_readme_exists(pytestconfig):
     text = (ROOT / "README.md").read_text()
     options = set(re.findall(r"`(--[a-z-]+)", text))

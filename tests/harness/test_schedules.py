@@ -8,10 +8,10 @@ from functools import partial
 import pytest
 
 from labrpc.climate import SLOW, Climate
+from labrpc.disturbance import SCHEDULES, Disturbance
 from labrpc.errors import UsageError
 from labrpc.ledger import Decision
 from labrpc.streams import Streams
-from labrpc.virtual.disturbance import SCHEDULES, Disturbance
 from labrpc.virtual.pins import TurnPins
 from labrpc.virtual.priorities import Priorities
 from labrpc.virtual.scheduler import (

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import re
 import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +18,8 @@ from tester.grade.pool import LocalPool, Pool
 from tester.grade.records import Outcome, Submission
 from tester.grade.seeds import PublicSeeds
 from tester.grade.store import Store
-from tests.harness.grade.a_class import ROOT, make_class
+from tests.harness.grade.a_class import make_class
+from tests.harness.grade.dask_cluster import DaskCluster
 
 pytest.importorskip("distributed", reason="Dask is not installed: pip install 'raftlab[grade]'")
 
@@ -33,47 +29,10 @@ from tester.grade.dask_pool import DaskPool
 RUNS = 2
 
 
-class Cluster:
-    """A scheduler, and workers that are started one by one."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self.workers: list[subprocess.Popen[bytes]] = []
-        self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
-        self.address = self._said(0, rb"Scheduler at: +(tcp://[0-9.:]+)")
-
-    def start_worker(self) -> None:
-        arguments = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(self._folder))
-        self._start("worker", self.address, *arguments)
-        self.workers.append(self._processes[-1])
-
-    def _start(self, *arguments: str) -> None:
-        log = (self._folder / f"{len(self._processes)}.log").open("wb")
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "distributed.cli.dask_" + arguments[0], *arguments[1:]]
-        self._processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=self._folder))
-        log.close()
-
-    def _said(self, number: int, pattern: bytes) -> str:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            text = (self._folder / f"{number}.log").read_bytes()
-            if found := re.search(pattern, text):
-                return found[1].decode()
-            time.sleep(0.05)
-        raise AssertionError(f"it did not start:\n{text.decode()}")
-
-    def close(self) -> None:
-        for process in reversed(self._processes):
-            process.kill()
-            process.wait()
-
-
 @pytest.fixture
-def cluster(tmp_path) -> Iterator[Cluster]:
+def cluster(tmp_path) -> Iterator[DaskCluster]:
     (tmp_path / "cluster").mkdir()
-    made = Cluster(tmp_path / "cluster")
+    made = DaskCluster(tmp_path / "cluster")
     yield made
     made.close()
 
@@ -90,7 +49,7 @@ def graded(folder: Path, submissions: list[Submission], pool: Pool, on_outcome=l
     seeds = PublicSeeds(range(1, RUNS + 1))
     with Store(folder) as store:
         store.begin(submissions, jobs_of(course, submissions, seeds), suite="s", seeds=seeds.fingerprint)
-        do_jobs(store, pool, on_outcome, lambda job: None)
+        do_jobs(store, store.missing(), pool, on_outcome, lambda job: None)
         outcomes = [each for submission in store.submissions() for each in store.outcomes(submission.digest)]
         return [
             (each.job, each.status, each.verdict, each.journal_hash, each.virtual_s, store.artefacts(each.job))

@@ -50,7 +50,7 @@ def graded(folder: Path, files: dict[str, bytes], jobs: list[Job], limits: Limit
     doubted: list[Job] = []
     with Store(folder) as store, LocalPool(2, folder / "work", limits=limits) as pool:
         store.begin([submission(files)], jobs, suite="s", seeds="public 1")
-        do_jobs(store, pool, lambda outcome: None, doubted.append)
+        do_jobs(store, store.missing(), pool, lambda outcome: None, doubted.append)
         return store.outcomes(digest_of(files)), doubted
 
 
@@ -172,7 +172,7 @@ def test_a_worker_that_is_killed_costs_its_own_job_which_is_tried_again(tmp_path
                 killed.append(pool.pids[0])
                 os.kill(killed[0], signal.SIGKILL)
 
-        do_jobs(store, pool, on_outcome, doubted.append)
+        do_jobs(store, store.missing(), pool, on_outcome, doubted.append)
         outcomes = store.outcomes(digest_of(REFERENCE))
     assert [outcome.status for outcome in outcomes] == [Status.PASSED] * 4
     assert len(doubted) <= 1

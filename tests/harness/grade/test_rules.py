@@ -15,8 +15,7 @@ from tester.grade import lateness
 from tester.grade.course import Course, LateRule, TestRule, course_from, load_course
 from tester.grade.intake import Taken, digest_of
 from tester.grade.plan import check_runs, jobs_of
-from tester.grade.points import score_of
-from tester.grade.records import Job, Outcome, Refusal, Status, Submission
+from tester.grade.records import Refusal, Submission
 from tester.grade.seeds import HiddenSeeds, PublicSeeds, read_secret, read_seeds
 from tester.grade.world import graded_here
 from tester.graded import graded_tests
@@ -264,19 +263,6 @@ def test_more_runs_than_seeds_are_told():
     with pytest.raises(UsageError, match="20 runs of a test are wanted, and there are 2 seeds; give more, or --runs 2"):
         check_runs(load_course(None), PublicSeeds([1, 2]))
     check_runs(load_course(None), HiddenSeeds(SECRET))
-
-
-def test_points_are_of_runs_by_policy_and_less_for_the_late():
-    found = course('runs = 4\npolicy = "fraction"\n[late]\npercent_per_day = 50', parts=["2A"])
-    late = a_submission("s", "raft", days_late=1)
-    tests = [each.test for each in found.tests]
-    statuses = [Status.PASSED, Status.FAILED, Status.HARNESS, Status.PASSED]
-    outcomes = [Outcome(Job(late.digest, "2A", tests[0], run, run), status) for run, status in enumerate(statuses)]
-    outcomes += [Outcome(Job(late.digest, "2A", tests[1], run, run), Status.PASSED) for run in range(4)]
-    score = score_of(found, late, outcomes)
-    assert [test.points for test in score.tests] == [5, 10, 0]
-    assert (score.parts, score.late, score.points) == ({"2A": 15}, Fraction(15, 2), Fraction(15, 2))
-    assert (score.flaky, score.unresolved) == ([tests[0]], 1)
 
 
 def test_docs_name_every_key_of_course_toml():
