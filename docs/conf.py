@@ -53,7 +53,7 @@ nitpick_ignore_regex = [
     (r"py:class", r"labrpc\.(api|codec)\.[A-Z]"),
     (
         r"py:class",
-        r"labrpc\.(virtual|real)\..*|labrpc\.(climate|coordinator|ledger|streams)\..*|Coordinator|True|False",
+        r"labrpc\.(virtual|real)\..*|labrpc\.(climate|coordinator|disturbance|ledger|streams)\..*|Coordinator|True|False",
     ),
 ]
 

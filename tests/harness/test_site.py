@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import pytest
 
 from tests.harness.documents import DOCS, ROOT
-from tests.harness.pages import Page
+from tests.harness.pages import IN_LIGHT_AND_DARK, Page
 
 FIGURES = DOCS / "figures"
 
@@ -37,7 +37,7 @@ def site(tmp_path_factory) -> Path:
     out: Path = tmp_path_factory.mktemp("site")
     made = subprocess.run(
         [sys.executable, "-m", "sphinx", "-q", "-n", "-W", "--keep-going", "-b", "html", str(DOCS), str(out)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         timeout=240,
@@ -104,6 +104,26 @@ def test_each_run_that_is_told_is_in_its_page(site, monkeypatch):
 )
 def test_the_reference_has_all_packages(site, page, said):
     assert f'id="{said}"' in (site / f"{page}.html").read_text(encoding="utf-8")
+
+
+@IN_LIGHT_AND_DARK
+@pytest.mark.parametrize("width", [390, 1280], ids=["phone", "desktop"])
+def test_pages_fit_and_their_runs_are_drawn(site, browser, width, color_scheme):
+    context = browser.new_context(viewport={"width": width, "height": 850}, color_scheme=color_scheme)
+    page = context.new_page()
+    said: list[str] = []
+    page.on("pageerror", lambda error: said.append(str(error)))
+    for name in ("index", "handouts/3a", "gallery/double-vote", "reference/porcupine", "crosswalk", "guides/operator"):
+        page.goto((site / f"{name}.html").as_uri())
+        wider = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert wider <= 0, f"{name} is {wider} px wider than {width} px"
+    page.goto((site / "gallery" / "double-vote.html").as_uri())
+    page.locator("figure.timeline").scroll_into_view_if_needed()
+    run = page.frame_locator("figure.timeline iframe")
+    run.locator("html[data-ready=true]").wait_for(state="attached", timeout=30_000)
+    assert "server 0 voted for 6 and for 5" in run.locator("body").inner_text()
+    assert said == []
+    context.close()
 
 
 # ------------------------------------------------------------------ figures
