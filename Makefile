@@ -19,6 +19,10 @@ help:
 	@echo 'make mutants which graded tests catch which planted mistakes: docs/mutants.md'
 	@echo 'make release-check  what students get, with the reference put back: all graded tests pass there (RUNS=n)'
 	@echo 'make bench   how fast it is, as a table'
+	@echo 'make docs    the site, with the handouts to print: docs/_build/html'
+	@echo 'make handouts the handouts to print: docs/_build/handouts'
+	@echo 'make figures the figures of docs/figures, as their scripts draw them'
+	@echo 'make linkcheck every link of the docs, those to other sites too (needs the network)'
 	@echo 'make gallery the pages of docs/gallery, from the runs kept there'
 	@echo 'make stories the runs that the handouts tell, as they are today'
 	@echo 'make proto   the code that is generated from kvraft/service/kvraft.proto'
@@ -48,6 +52,22 @@ gallery: $(READY)
 
 stories: $(READY)
 	$(BIN)/python docs/stories.py
+
+# The site, and what it is made of.
+.PHONY: docs handouts figures linkcheck
+SPHINX := $(BIN)/python -m sphinx -q -n -W --keep-going
+docs: handouts
+	$(SPHINX) -b html docs docs/_build/html
+	@echo 'the site: docs/_build/html/index.html'
+
+handouts: $(READY)
+	$(BIN)/python docs/printing.py
+
+figures: $(READY)
+	$(BIN)/python docs/figures/make.py
+
+linkcheck: $(READY)
+	$(SPHINX) -b linkcheck docs docs/_build/linkcheck
 
 mutants: $(READY)
 	$(BIN)/tester mutants --out docs/mutants.md

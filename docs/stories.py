@@ -43,7 +43,7 @@ from tester.timeline import terminal
 from tester.timeline.reading import Reading, read
 from tester.timeline.svg import svg
 
-__all__ = ["DOCS", "WIDTH", "Story", "load_stories", "made_files", "plant"]
+__all__ = ["DOCS", "WIDTH", "Story", "load_stories", "made_files", "plant", "test_of"]
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -133,7 +133,8 @@ def plant(story: Story, folder: Path) -> Path:
     return mutants.find(ROOT / mutants.FOLDER, story.name).plant(ROOT, folder)
 
 
-def _test(story: Story) -> GradedTest:
+def test_of(story: Story) -> GradedTest:
+    """The graded test that it is of, or the one beside the programs."""
     if not story.is_program:
         return graded_test(story.test)
     path = PROGRAMS / "test_programs.py"
@@ -157,7 +158,7 @@ def told(story: Story) -> dict[str, str]:
     Raises:
         UsageError: the run does not fail as the story tells.
     """
-    test = _test(story)
+    test = test_of(story)
     with TemporaryDirectory() as folder:
         run = Run(story.seed, Options(solution=plant(story, Path(folder))))
         try:
@@ -332,7 +333,7 @@ def _search() -> None:
         for seed in [story.seed, *range(1, SEEDS + 1)]:
             with TemporaryDirectory() as folder:
                 run = Run(seed, Options(solution=plant(story, Path(folder))))
-                error = _test(story).attempt(run)
+                error = test_of(story).attempt(run)
                 run.close()
             if _fails(story, error):
                 print(f"{story.name}: seed {seed}{'' if seed == story.seed else ', which is new'}")

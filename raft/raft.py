@@ -70,7 +70,7 @@ class Raft:
         peers: an end for each server of the cluster, this one's own included, in the same order everywhere.
         me: this server's place in `peers`.
         persister: its stable storage; it starts from what it finds there.
-        apply_ch: where it puts committed commands and snapshots, as `ApplyMsg`s, in order. After a restart the commands
+        apply_ch: where it puts committed commands and snapshots, an `ApplyMsg` each, in order. After a restart commands
             after the persister's snapshot come again; the snapshot itself is the service's to read.
     """
 

@@ -74,7 +74,8 @@ class Options:
     """The world that runs take place in.
 
     Attributes:
-        clock, servers: the two switches; see `CLOCKS` and `SERVERS`.
+        clock: the first switch, one of `CLOCKS`.
+        servers: the second, one of `SERVERS`.
         solution: the folder with the code under test; None is this repository's own.
         schedule: how threads are preempted, and how rough disks and network are: one of `SCHEDULES`.
         programs: more program modules by name, for tests of the harness itself.

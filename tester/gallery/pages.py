@@ -33,7 +33,7 @@ for the cause in the picture, and only then read on.
 The pages are made from the runs in the `.json` files. `tester gallery` writes them anew, `tester gallery --search`
 catches and shrinks every mistake again, `tester gallery --check` says whether the pages are what the code makes of the
 runs.
-[entries.toml](entries.toml) has what we say of each; [tests/mutants](../../tests/mutants) has the mistakes themselves.
+[entries.toml](entries.toml) has what we say of each; the folder `tests/mutants` has the mistakes themselves.
 """
 
 _PAGE = """\

@@ -218,7 +218,8 @@ class NondeterministicModel:
     Attributes:
         init: the states that are possible at the start.
         step: (state, input, output) -> the states that may follow; none: the output is wrong there.
-        The others: as in `Model`, `equal` and `hash` for one state.
+
+    The others are as in `Model`, `equal` and `hash` for one state.
     """
 
     init: Callable[[], Sequence[Any]]

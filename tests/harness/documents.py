@@ -11,15 +11,55 @@ A comment before a block says what is otherwise:
     <!-- fragment -->            of Python: it is compiled only
     <!-- file: PATH -->          of Python: it is a piece of that file
     <!-- story: NAME/BLOCK -->   docs/stories.py writes it
+    <!-- printed -->             of text: what the Python before it prints
+
+and, in test_docs_clusters.py:
+
+    <!-- cluster: 3 -->          it is run beside so many nodes of the store, which KVRAFT_NODES names
+    <!-- nodes: 3 -->            its command is that of node 0 of so many, which are started
+    <!-- files: … -->            it is run before the next block of nodes, in the same folder
+    <!-- in the background: HOST -->   its commands are services; the page's `dask` blocks are run while they are there
+    <!-- failed: MUTANT, TEST, SEED -->   it is run where that run has failed
+    <!-- checkout: … -->        it is run in a copy of the project, not in a student's tree
+    <!-- example: FILE, … -->    it is run in a copy of the project with these changes of docs/examples
 """
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
-__all__ = ["Block", "Command", "blocks_of", "commands_of", "differs", "same"]
+__all__ = [
+    "DOCS",
+    "GALLERY",
+    "OWN",
+    "PAGES",
+    "ROOT",
+    "Block",
+    "Command",
+    "blocks_of",
+    "check",
+    "commands_of",
+    "differs",
+    "of_kind",
+    "run",
+    "same",
+    "settings",
+]
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+GALLERY = DOCS / "gallery"
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts),
+]
 
 _BLOCK = re.compile(r"(?P<comment><!-- [^\n]+ -->\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _ANY = "…"
@@ -116,3 +156,50 @@ def differs(shown: tuple[str, ...], printed: str) -> str:
             return line
         at, anywhere = place + 1, False
     return "" if anywhere or at == len(rows) else f"the end; but there is more: {rows[at]}"
+
+
+OWN = [block for page in PAGES for block in blocks_of(page) if page.parent != GALLERY]
+"""All but the gallery's, which are made of one template: of these one page is run."""
+
+
+def of_kind(kind: str, *marks: str) -> list[Block]:
+    """Blocks of one kind, with one of these marks, or with none if none is given."""
+    return [block for block in OWN if block.kind == kind and block.mark in (marks or ("",))]
+
+
+def settings(tree: Path) -> dict[str, str]:
+    """The environment of commands that are to find a tree's packages."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV"))}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    added = {"PATH": path, "PYTHONPATH": str(tree), "COLUMNS": "100", "TERM": "dumb", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, **added}
+
+
+def run(
+    tree: Path, command: str, *, folder: Path | None = None, added: Mapping[str, str] = MappingProxyType({})
+) -> tuple[str, int]:
+    """What a command prints in `folder`, with the packages of `tree`, which is also the default, and its exit code."""
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder or tree,
+        env={**settings(tree), **added},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.stdout, done.returncode
+
+
+def check(
+    tree: Path, block: Block, *, folder: Path | None = None, added: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Runs a console block's commands. One of pytest or tester may leave with 1, a verdict, where output is shown."""
+    for command in commands_of(block):
+        printed, code = run(tree, command.text, folder=folder, added=added)
+        is_verdict = command.text.startswith(("pytest ", "tester ")) and bool(command.shown)
+        assert code in ((0, 1) if is_verdict else (0,)), f"{block}: {command.text} left with {code}:\n{printed}"
+        wrong = differs(command.shown, printed) if command.shown else ""
+        assert not wrong, f"{block}: {command.text} does not print {wrong!r}, or not there:\n{printed}"

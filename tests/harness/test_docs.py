@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
-import os
 import re
 import shutil
-import subprocess
 import sys
 import textwrap
 import tomllib
@@ -20,22 +18,24 @@ import pytest
 
 from tester.graded import graded_tests
 from tester.parts import PARTS
-from tests.harness.documents import Block, blocks_of, commands_of, differs
+from tests.harness.documents import (
+    DOCS,
+    GALLERY,
+    OWN,
+    PAGES,
+    ROOT,
+    blocks_of,
+    check,
+    commands_of,
+    differs,
+    of_kind,
+    run,
+)
 
-ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
-GALLERY = DOCS / "gallery"
-PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-BLOCKS = [block for page in PAGES for block in blocks_of(page)]
-OWN = [block for block in BLOCKS if block.page.parent != GALLERY]
-"""All but the gallery's, which are made of one template: of these one page is run."""
+MOST_NOT_RUN = 7
 
-MOST_NOT_RUN = 11
-
-
-def of_kind(kind: str, *marks: str) -> list[Block]:
-    """Blocks of one kind, with one of these marks, or with none if none is given."""
-    return [block for block in OWN if block.kind == kind and block.mark in (marks or ("",))]
+CLUSTERS = {"cluster", "nodes", "files", "dask", "in the background", "failed", "example", "checkout"}
+"""What test_docs_clusters.py runs."""
 
 
 # ------------------------------------------------------------------ commands
@@ -63,34 +63,6 @@ def skeleton(tmp_path_factory) -> Path:
     out: Path = tmp_path_factory.mktemp("release") / "lab"
     assert command.release(Console(quiet=True), out=out, force=False, git=False) == 0
     return out
-
-
-def run(tree: Path, command: str) -> tuple[str, int]:
-    """What a command prints in a tree, with the packages that are there, and its exit code."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV"))}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    added = {"PATH": path, "PYTHONPATH": str(tree), "COLUMNS": "100", "TERM": "dumb", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        ["bash", "-c", command],
-        cwd=tree,
-        env={**kept, **added},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return done.stdout, done.returncode
-
-
-def check(tree: Path, block: Block) -> None:
-    """Runs a console block's commands. One of pytest or tester may leave with 1, a verdict, where output is shown."""
-    for command in commands_of(block):
-        printed, code = run(tree, command.text)
-        is_verdict = command.text.startswith(("pytest ", "tester ")) and bool(command.shown)
-        assert code in ((0, 1) if is_verdict else (0,)), f"{block}: {command.text} left with {code}:\n{printed}"
-        wrong = differs(command.shown, printed) if command.shown else ""
-        assert not wrong, f"{block}: {command.text} does not print {wrong!r}, or not there:\n{printed}"
 
 
 @pytest.mark.parametrize("block", of_kind("console"), ids=str)
@@ -122,8 +94,10 @@ def test_few_blocks_are_not_run_and_each_says_why():
 
 def test_every_mark_is_known():
     marks = {
-        "console": {"", "tree", "collected only", "not run", "story"},
-        "python": {"", "fragment", "file", "not run"},
+        "console": {"", "tree", "collected only", "not run", "story", *CLUSTERS},
+        "python": {"", "fragment", "file", "not run", "cluster"},
+        "diff": {"", "file"},
+        "text": {"", "printed"},
     }
     for block in OWN:
         assert block.mark in marks.get(block.kind, {block.mark}), f"{block} has the comment {block.mark!r}"
@@ -154,8 +128,18 @@ def test_a_page_of_the_gallery_can_be_followed(tmp_path_factory):
 def test_python_on_a_page_runs(block, monkeypatch):
     page = ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", page)
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(compile(block.text, str(block), "exec"), page.__dict__)
+    following = OWN[OWN.index(block) + 1 :][:1]
+    if following and following[0].mark == "printed":
+        assert printed.getvalue() == following[0].text
+
+
+def test_what_is_printed_follows_what_prints_it():
+    for number, block in enumerate(OWN):
+        if block.mark == "printed":
+            before = OWN[number - 1]
+            assert (before.kind, before.page) == ("python", block.page), f"{block} follows {before}"
 
 
 @pytest.mark.parametrize("block", of_kind("python", "fragment"), ids=str)
@@ -163,8 +147,8 @@ def test_python_that_is_a_fragment_compiles(block):
     compile("def fragment():\n" + textwrap.indent(block.text, "    "), str(block), "exec")
 
 
-@pytest.mark.parametrize("block", of_kind("python", "file"), ids=str)
-def test_python_from_a_file_is_in_it(block):
+@pytest.mark.parametrize("block", [*of_kind("python", "file"), *of_kind("diff", "file")], ids=str)
+def test_what_is_from_a_file_is_in_it(block):
     assert block.text in (ROOT / block.said).read_text(encoding="utf-8")
 
 
@@ -270,13 +254,26 @@ def test_a_handout_quotes_nothing_of_the_reference(part):
 def test_links_within_the_project_lead_somewhere(page):
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
-        if not link.startswith(("http://", "https://", "#")):
-            assert (page.parent / link.partition("#")[0]).exists(), link
+        if link.startswith(("http://", "https://")):
+            assert re.fullmatch(r"https://[a-z0-9.-]+\.[a-z]+(/[^\s<>\"]*)?", link), f"{link} is no address"
+            continue
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        assert target.exists(), link
+        if anchor and target.suffix == ".md":
+            assert anchor in anchors_of(target), f"{link}: there are {', '.join(anchors_of(target))}"
 
 
-def test_every_graded_test_of_raft_is_in_the_crosswalk():
+def anchors_of(page: Path) -> list[str]:
+    """The names of a page's headings, as MyST and GitHub make them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+
+
+def test_every_graded_test_is_in_the_crosswalk():
     text = (DOCS / "crosswalk.md").read_text(encoding="utf-8")
-    for part in ("2A", "2B", "2C"):
+    for part in PARTS:
         for test in graded_tests(part):
             assert f"`{test.name}`" in text, test.name
 
