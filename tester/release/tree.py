@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from labrpc.errors import UsageError
+from tester.release.links import without_dead_links
 from tester.release.made import constraints, pyproject
 from tester.release.manifest import FILE, Manifest
 from tester.release.skeleton import exported_names, skeleton
@@ -46,6 +47,8 @@ def make_tree(manifest: Manifest) -> Tree:
         else:
             raise UsageError(f"release.toml has {file} made, but there is no {_TEMPLATES / file}")
         tree[file] = text.encode()
+    for file in [file for file in tree if file.endswith(".md")]:
+        tree[file] = without_dead_links(file, tree[file].decode(), tree).encode()
     tree[MARKER] = _marker(manifest, tree)
     return tree
 

@@ -16,6 +16,7 @@ from labrpc.errors import UsageError
 from tester import mutants
 from tester.cli import app
 from tester.release.checks import check_tree, leaks, mentions, missing_modules, strangers
+from tester.release.links import dead_links, without_dead_links
 from tester.release.made import constraints, pyproject
 from tester.release.manifest import FILE, files_of, load_manifest
 from tester.release.skeleton import SUBSTANTIAL
@@ -236,6 +237,19 @@ def test_nothing_that_a_mutant_changes_is_in_the_tree(tree):
 
 
 # ------------------------------------------------------------------ what is made
+
+
+def test_no_link_leads_to_what_students_do_not_have(tree):
+    dead = {file: dead_links(file, tree[file].decode(), tree) for file in tree if file.endswith(".md")}
+    assert {file: targets for file, targets in dead.items() if targets} == {}
+    assert "- The double vote: the opposite" in tree["docs/handouts/2a.md"].decode()
+
+
+def test_only_links_that_are_dead_become_text():
+    text = "[a](a.md#x) [b](../b.md) [c](https://x.org/y) [d](#here) ![e](e.svg) [f](sub)\n```\n[b](../b.md)\n```\n"
+    assert without_dead_links("docs/page.md", text, {"docs/a.md", "docs/page.md", "docs/sub/x.md"}) == (
+        "[a](a.md#x) b [c](https://x.org/y) [d](#here) e [f](sub)\n```\n[b](../b.md)\n```\n"
+    )
 
 
 def test_dependencies_are_ours_and_pinned_as_ours(tree):
