@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import grpc
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
 from kvraft.service.events import Listener, SaveTimes
@@ -29,7 +28,7 @@ from kvraft.service.tallies import SIZES, Counters, Gauges, Histograms, Tallies
 from raft.messages import AppendEntriesArgs, InstallSnapshotArgs, RequestVoteArgs
 from raft.production import PreVoteArgs, SuccessorVoteArgs, TimeoutNowArgs
 
-__all__ = ["BATCHES", "METHODS", "OUTCOMES", "SNAPSHOTS", "NodeMetrics"]
+__all__ = ["BATCHES", "METHODS", "OUTCOMES", "REFUSALS", "SNAPSHOTS", "NodeMetrics"]
 
 METHODS: dict[type, str] = {
     AppendEntriesArgs: "AppendEntries",
@@ -60,6 +59,12 @@ BATCHES = ("propose", "append", "persist", "apply")
 
 SNAPSHOTS = ("take", "send", "install")
 """Label `kind` of snapshots."""
+
+REFUSALS = (
+    *(("client", code) for code in ("UNAUTHENTICATED", "UNAVAILABLE", "RESOURCE_EXHAUSTED")),
+    *(("peer", code) for code in ("UNAUTHENTICATED", "UNAVAILABLE", "FAILED_PRECONDITION")),
+)
+"""Labels `caller` and `code` of calls that are turned away."""
 
 _LONG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _ELECTION_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -207,6 +212,8 @@ class NodeMetrics(Listener):
         }
         self._elected, self._serving = self.failover_seconds.of("elected"), self.failover_seconds.of("serving")
         self._snapshots = self.snapshots.of()
+        for caller, code in REFUSALS:
+            self.refused.of(me, caller, code)
         self._peers_in, self._peers_out = self.network.of(me, "peers", "in"), self.network.of(me, "peers", "out")
         self._clients_in, self._clients_out = (
             self.network.of(me, "clients", "in"),
@@ -301,8 +308,7 @@ class NodeMetrics(Listener):
         self._clients_out.value += sent
 
     def call_refused(self, caller: str, code: str) -> None:
-        assert code in grpc.StatusCode.__members__, code
-        self.refused.of(self._me, caller, code).value += 1
+        self.refused.children[self._me, caller, code].value += 1
 
     # -------------------------------------------------------------- snapshots
 
