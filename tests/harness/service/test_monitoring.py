@@ -236,8 +236,8 @@ def test_every_panel_and_alert_finds_what_it_asks_for(tmp_path):
             away = (leader + 1) % 3
             cluster.processes[away].send_signal(signal.SIGKILL)
             cluster.processes[away].wait()
-            for number in range(300):
-                client.put(f"key-{number}", "x" * 1000, 0)
+            for put in [client.put_later(f"key-{number}", "x" * 1000, 0) for number in range(300)]:
+                put.result()
             start(away)
             eventually(
                 lambda: prometheus_sees(prometheus, 'raft_snapshot_duration_seconds_count{kind="install"}', 1), 20
@@ -258,6 +258,7 @@ def test_every_panel_and_alert_finds_what_it_asks_for(tmp_path):
 
 
 def prometheus_sees(prometheus: Prometheus, query: str, least: float) -> bool:
+    time.sleep(INTERVAL / 4)
     try:
         result = prometheus.get("query", query=query)["result"]
     except OSError:  # it starts
