@@ -9,7 +9,7 @@ logged, and does the node no harm.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 __all__ = ["Listener", "Listeners", "SaveTimes"]
@@ -115,13 +115,42 @@ class Listener:
         """The node cannot go on, and stops."""
 
 
-class Listeners(list[Listener]):
-    """Those who listen to one node."""
+class Listeners:
+    """Those who listen to one node. There are events with every operation: who does not override one is not called."""
+
+    def __init__(self, listeners: Iterable[Listener] = ()) -> None:
+        self._listeners = list(listeners)
+        # Of each event that there has been, the methods that hear of it.
+        self._hear: dict[str, list[Callable[..., None]]] = {}
+
+    def append(self, listener: Listener) -> None:
+        """`listener` hears of all that happens from now on."""
+        self._listeners.append(listener)
+        self._hear = {}
+
+    def remove(self, listener: Listener) -> None:
+        """It hears no more. Raises: ValueError: it is none."""
+        self._listeners.remove(listener)
+        self._hear = {}
+
+    def __iter__(self) -> Iterator[Listener]:
+        return iter(self._listeners)
+
+    def __len__(self) -> int:
+        return len(self._listeners)
 
     def tell(self, event: str, *arguments: Any) -> None:
         """Calls method `event` of each."""
-        for listener in self:
+        methods = self._hear.get(event)
+        if methods is None:
+            methods = self._hear[event] = self._that_hear(event)
+        for method in methods:
             try:
-                getattr(listener, event)(*arguments)
+                method(*arguments)
             except Exception:
                 log.exception("a listener failed at %s", event)
+
+    def _that_hear(self, event: str) -> list[Callable[..., None]]:
+        silent = getattr(Listener, event)
+        methods = [getattr(listener, event) for listener in self._listeners]
+        return [method for method in methods if getattr(method, "__func__", None) is not silent]

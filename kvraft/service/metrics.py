@@ -103,7 +103,9 @@ class NodeMetrics(Listener):
         self.rpcs = Counters(
             "raft_rpc_total", "Requests to a peer that were answered (ok) or lost with the stream.", link
         )
-        self.rpc_seconds = Histograms("raft_rpc_duration_seconds", "From sending a request to its reply or loss.", link)
+        self.rpc_seconds = Histograms(
+            "raft_rpc_duration_seconds", "From sending a request to its reply or loss.", link, shows_empty=False
+        )
         self.handler_seconds = Histograms(
             "raft_appendentries_handler_duration_seconds",
             "From an AppendEntries to its reply, the wait for the disk included.",
@@ -166,7 +168,7 @@ class NodeMetrics(Listener):
             outcome,
         )
         self.submit_seconds = Histograms(
-            "kv_submit_latency_seconds", "From an operation's arrival to its answer.", outcome
+            "kv_submit_latency_seconds", "From an operation's arrival to its answer.", outcome, shows_empty=False
         )
         self.failover_seconds = Histograms(
             "kv_failover_duration_seconds",

@@ -105,15 +105,30 @@ class Gauges(_Series[Count]):
 
 
 class Histograms(_Series[Spread]):
-    """Spreads of values."""
+    """Spreads of values.
 
-    def __init__(self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float] = SECONDS) -> None:
+    Args:
+        shows_empty: whether those in which there is nothing are shown. Where there are many children, of which few are
+            used, that would be most of what a scrape has to write.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        labels: Sequence[str],
+        bounds: Sequence[float] = SECONDS,
+        *,
+        shows_empty: bool = True,
+    ) -> None:
         super().__init__(name, text, labels, lambda: Spread(bounds))
+        self._shows_empty = shows_empty
 
     def family(self) -> Metric:
         family = HistogramMetricFamily(self.name, self.text, labels=self.labels)
         for values, child in tuple(self.children.items()):
-            family.add_metric(values, child.buckets(), child.total)
+            if self._shows_empty or any(child.counts):
+                family.add_metric(values, child.buckets(), child.total)
         return family
 
 
