@@ -38,7 +38,7 @@ def _dashboard(described: dict[str, Any]) -> dict[str, Any]:
         "title": described["title"],
         "description": described["description"],
         "tags": ["kvraft"],
-        "schemaVersion": 41,
+        "schemaVersion": 39,  # Grafana 11; newer ones bring it up to theirs
         "version": 1,
         "editable": True,
         "graphTooltip": 1,  # one crosshair for all panels
@@ -87,7 +87,6 @@ def _variables() -> list[dict[str, Any]]:
             "label": title,
             "type": "query",
             "datasource": DATASOURCE,
-            "definition": query,
             "query": {"qryType": 1, "query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery"},
             "refresh": 2,  # with the time range
             "sort": 3,  # by number
@@ -104,7 +103,7 @@ def _variables() -> list[dict[str, Any]]:
         "label": "Prometheus",
         "type": "datasource",
         "query": "prometheus",
-        "current": {},
+        "current": {"text": "Prometheus", "value": "kvraft-prometheus"},  # grafana/provisioning/datasources
         "options": [],
         "hide": 0,
         "refresh": 1,
@@ -251,6 +250,9 @@ def _options(described: dict[str, Any], kind: str) -> dict[str, Any]:
             "justifyMode": "auto",
             "orientation": "auto",
             "textMode": described.get("shows", "value"),
+            "percentChangeColorMode": "standard",
+            "showPercentChange": False,
+            "wideLayout": True,
         }
     if kind == "state":
         return {
@@ -258,7 +260,7 @@ def _options(described: dict[str, Any], kind: str) -> dict[str, Any]:
             "mergeValues": True,
             "rowHeight": 0.8,
             "showValue": "auto",
-            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": False},
+            "legend": {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": False},
             "tooltip": {"mode": "single", "sort": "none"},
         }
     return {

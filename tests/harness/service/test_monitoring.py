@@ -151,6 +151,17 @@ def test_the_files_are_what_prometheus_takes():
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+@needs_prometheus
+def test_each_alert_fires_when_it_should_and_only_then(tmp_path):
+    for path in (MONITORING / "alerts.yml", Path(__file__).with_name("alerts_test.yml")):
+        shutil.copy(path, tmp_path)
+    command = ["promtool", "test", "rules", "alerts_test.yml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = re.findall(r"- alert: (\w+)", (tmp_path / "alerts.yml").read_text())
+    assert all((tmp_path / "alerts_test.yml").read_text().count(name) >= 2 for name in names), "one was forgotten"
+
+
 @contextlib.contextmanager
 def load(client: Client) -> Iterator[None]:
     """Traffic of two threads that write the same keys, so that they are at odds."""
