@@ -1,10 +1,12 @@
-"""What metrics cost: the rate of a cluster with them, against one without, by turns in one run.
+"""What metrics cost: the same cluster with and without them, by turns of half a second or less, in one run.
 
     python -m benchmarks.service_metrics                  puts, and gets on the lease: 3 nodes, 50 clients
-    python -m benchmarks.service_metrics --rounds 12
+    python -m benchmarks.service_metrics --pairs 100
 
-Both clusters are there all the time, and one of them has the clients: what else the machine does hits both alike. The
-CPU that nodes spend on an operation is told too: it depends less on who else is running.
+Nodes and clients are in this process; between turns the nodes' listeners are put in and taken out. Each turn does the
+same number of operations. Of pairs of turns the median is told, of the rates and of the process's CPU; and the ratio of
+the CPU of the cheapest tenth of the turns with and without them, which other programs have disturbed least. What a scrape
+costs is told apart, for it does not depend on the operations.
 """
 
 from __future__ import annotations
@@ -12,92 +14,98 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import shutil
 import statistics
-import threading
+import tempfile
 import time
-import urllib.request
-from dataclasses import dataclass
+from pathlib import Path
 
-from benchmarks.service_load import Cluster, cpu_of, free_ports, shared_client, wait_for_leader
+from prometheus_client import generate_latest
 
+from benchmarks.service_load import VALUE, free_ports
+from kvraft.service import AsyncClient, Node, Server, Settings
+from kvraft.service.event_raft import Timing
+from kvraft.service.links import Links
+from kvraft.service.metrics import NodeMetrics
 
-class MeasuredCluster(Cluster):
-    """A cluster with metrics, or without."""
-
-    def __init__(self, nodes: int, *, has_metrics: bool, interval: float) -> None:
-        self.ports = free_ports(nodes) if has_metrics else []
-        self.interval = interval
-        super().__init__(nodes)
-
-    def start(self, node: int) -> None:
-        options = self.options
-        if self.ports:
-            self.options = (*options, "--metrics-port", str(self.ports[node]))
-        super().start(node)
-        self.options = options
-
-    def scrape_until(self, over: threading.Event) -> None:
-        """As Prometheus does."""
-        while not over.wait(self.interval):
-            for port in self.ports:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read()
+CALM = Timing(heartbeat=0.2, election=(3.0, 6.0))
+"""No election, however busy the machine is."""
 
 
-@dataclass
-class Turn:
-    """Operations a second, and microseconds of the nodes' CPU for one."""
+async def turn(client: AsyncClient, clients: int, operations: int, kind: str) -> tuple[float, float]:
+    """(operations a second, seconds of CPU for one)."""
+    share = operations // clients
 
-    rate: float
-    cpu: float
+    async def run(number: int) -> None:
+        key = f"key-{number}"
+        version = (await client.get(key))[1]
+        for _ in range(share):
+            if kind == "put":
+                await client.put(key, VALUE, version)
+                version += 1
+            else:
+                await client.get(key, reads=kind)
+
+    began, cpu = time.monotonic(), time.process_time()
+    await asyncio.gather(*[run(number) for number in range(clients)])
+    done = clients * (share + 1)
+    return done / (time.monotonic() - began), (time.process_time() - cpu) / done
 
 
-def turn(cluster: MeasuredCluster, clients: int, seconds: float, kind: str) -> Turn:
-    """One cluster's turn."""
-    over = threading.Event()
-    scraper = threading.Thread(target=cluster.scrape_until, args=(over,))
-    scraper.start()
-    before, began = sum(cluster.cpu_seconds()), time.monotonic()
-    taken = shared_client(cluster.peers, clients, seconds, kind)
-    elapsed, cpu = time.monotonic() - began, sum(cpu_of(each.pid) for each in cluster.processes) - before
-    over.set()
-    scraper.join()
-    return Turn(len(taken) / elapsed, cpu / len(taken) * 1e6)
+async def measure(arguments: argparse.Namespace, folder: Path) -> None:
+    peers = [f"127.0.0.1:{port}" for port in free_ports(3)]
+    running: list[tuple[Node, Server, NodeMetrics]] = []
+    for number in range(3):
+        settings = Settings(number, peers, folder / str(number), timing=CALM)
+        node = Node(settings, Links(settings))
+        server = Server(node)
+        await server.start()
+        await node.start()
+        running.append((node, server, NodeMetrics(node, server)))
+    async with AsyncClient(peers, timeout=120) as client:
+        for kind in ("put", "lease"):
+            pairs = []
+            for number in range(arguments.pairs + 1):
+                turns = {}
+                for has_metrics in (number % 2 == 0, number % 2 == 1):
+                    for node, _, metrics in running if has_metrics else ():
+                        node.listeners.append(metrics)
+                    turns[has_metrics] = await turn(client, arguments.clients, arguments.operations, kind)
+                    for node, _, metrics in running if has_metrics else ():
+                        node.listeners.remove(metrics)
+                if number:  # the first is to warm up
+                    pairs.append((turns[True], turns[False]))
+            rate = statistics.median(with_them[0] / without[0] for with_them, without in pairs)
+            median = statistics.median(with_them[1] / without[1] for with_them, without in pairs)
+            with_them, without = (statistics.quantiles([pair[each][1] for pair in pairs], n=10)[0] for each in (0, 1))
+            print(
+                f"{kind:5}  rate {rate:.3f} of that without; CPU {median:.3f} times that without, in the cheapest tenth "
+                f"{with_them / without:.3f} times: {with_them * 1e6:.1f} to {without * 1e6:.1f} us an operation, clients "
+                f"included; {len(pairs)} pairs   load {os.getloadavg()[0]:.1f}",
+                flush=True,
+            )
+        costs = []
+        for _ in range(20):
+            cpu = time.process_time()
+            size = len(generate_latest(running[0][2].registry))
+            costs.append(time.process_time() - cpu)
+        print(f"scrape {statistics.median(costs) * 1e3:.1f} ms of CPU, {size / 1e3:.0f} kB")
+    for node, server, _ in running:
+        await server.stop(0)
+        await node.stop()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nodes", type=int, default=3)
-    parser.add_argument("--number", type=int, default=50, help="of clients")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of a turn")
-    parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--interval", type=float, default=1.0, help="seconds between scrapes; Prometheus often has 15")
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--operations", type=int, default=1000, help="of a turn")
+    parser.add_argument("--pairs", type=int, default=40, help="of turns, of each kind")
     arguments = parser.parse_args()
-    plain = MeasuredCluster(arguments.nodes, has_metrics=False, interval=arguments.interval)
-    watched = MeasuredCluster(arguments.nodes, has_metrics=True, interval=arguments.interval)
-    runner = asyncio.Runner()  # not closed before the end: gRPC's poller complains of loops that are
+    folder = Path(tempfile.mkdtemp(prefix="kvraft-bench-"))
     try:
-        for cluster in (plain, watched):
-            runner.run(wait_for_leader(cluster.peers))
-        for kind in ("put", "lease"):
-            pairs = []
-            for number in range(arguments.rounds):
-                order = (plain, watched) if number % 2 else (watched, plain)
-                turns = {each: turn(each, arguments.number, arguments.seconds, kind) for each in order}
-                pairs.append((turns[plain], turns[watched]))
-            rates = [with_metrics.rate / without.rate for without, with_metrics in pairs]
-            costs = [with_metrics.cpu / without.cpu for without, with_metrics in pairs]
-            print(
-                f"{kind:5}  with metrics {statistics.median(rates):.3f} of the rate without (each round: "
-                f"{' '.join(f'{each:.2f}' for each in rates)}); nodes' CPU an operation "
-                f"{statistics.median(costs):.3f} times ({' '.join(f'{each:.2f}' for each in costs)}), without "
-                f"{statistics.median(each.cpu for each, _ in pairs):.0f} us; "
-                f"{statistics.median(each.rate for each, _ in pairs):,.0f} op/s   load {os.getloadavg()[0]:.1f}",
-                flush=True,
-            )
+        asyncio.run(measure(arguments, folder))
     finally:
-        runner.close()
-        plain.close()
-        watched.close()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

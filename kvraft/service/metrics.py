@@ -24,7 +24,7 @@ from kvraft.service.events import Listener, SaveTimes
 from kvraft.service.node import Node
 from kvraft.service.node_gauges import NodeGauges
 from kvraft.service.server import Server
-from kvraft.service.tallies import SIZES, Counters, Gauges, Histograms, Tallies
+from kvraft.service.tallies import SIZES, Counters, CountsOf, Gauges, Histograms, Tallies
 from raft.messages import AppendEntriesArgs, InstallSnapshotArgs, RequestVoteArgs
 from raft.production import PreVoteArgs, SuccessorVoteArgs, TimeoutNowArgs
 
@@ -100,11 +100,11 @@ class NodeMetrics(Listener):
 
     def _define(self, me: str, peers: list[str]) -> None:
         link = ["method", "from", "to", "ok"]
-        self.rpcs = Counters(
-            "raft_rpc_total", "Requests to a peer that were answered (ok) or lost with the stream.", link
-        )
         self.rpc_seconds = Histograms(
             "raft_rpc_duration_seconds", "From sending a request to its reply or loss.", link, shows_empty=False
+        )
+        self.rpcs = CountsOf(
+            self.rpc_seconds, "raft_rpc_total", "Requests to a peer that were answered (ok) or lost with the stream."
         )
         self.handler_seconds = Histograms(
             "raft_appendentries_handler_duration_seconds",
@@ -160,15 +160,17 @@ class NodeMetrics(Listener):
         self.reads = Counters(
             "raft_reads_total", "Gets confirmed by a round (index) or on the lease.", ["node", "mode"]
         )
-        outcome = ["method", "status", "reason"]
-        self.operations = Counters(
+        self.submit_seconds = Histograms(
+            "kv_submit_latency_seconds",
+            "From an operation's arrival to its answer.",
+            ["method", "status", "reason"],
+            shows_empty=False,
+        )
+        self.operations = CountsOf(
+            self.submit_seconds,
             "kv_ops_total",
             "Clients' operations answered by this node. ok: done, a get of no key too; conflict: refused by the store; "
             "error: not done here.",
-            outcome,
-        )
-        self.submit_seconds = Histograms(
-            "kv_submit_latency_seconds", "From an operation's arrival to its answer.", outcome, shows_empty=False
         )
         self.failover_seconds = Histograms(
             "kv_failover_duration_seconds",
@@ -201,12 +203,9 @@ class NodeMetrics(Listener):
         self._bytes = {each: self.disk_bytes.of(me, each) for each in ("log", "snapshot")}
         self._rounds = self.round_seconds.of(me)
         self._reads = {each: self.reads.of(me, each) for each in ("index", "lease")}
-        self._answers = {
-            (method, err): (self.operations.of(method, *end), self.submit_seconds.of(method, *end))
-            for (method, err), end in OUTCOMES.items()
-        }
+        self._answers = {(method, err): self.submit_seconds.of(method, *end) for (method, err), end in OUTCOMES.items()}
         self._calls = {
-            (kind, int(peer), ok): (self.rpcs.of(*labels), self.rpc_seconds.of(*labels))
+            (kind, int(peer), ok): self.rpc_seconds.of(*labels)
             for kind, method in METHODS.items()
             for peer in peers
             for ok in (True, False)
@@ -281,9 +280,7 @@ class NodeMetrics(Listener):
         self._peers_in.value += size
 
     def request_ended(self, peer: int, request: Any, is_answered: bool, seconds: float) -> None:
-        count, spread = self._calls[type(request), peer, is_answered]
-        count.value += 1
-        spread.observe(seconds)
+        self._calls[type(request), peer, is_answered].observe(seconds)
 
     def request_received(self, peer: int, request: Any, size: int) -> None:
         self._peers_in.value += size
@@ -296,9 +293,7 @@ class NodeMetrics(Listener):
     # -------------------------------------------------------------- clients
 
     def operation_done(self, kind: str, err: str, seconds: float) -> None:
-        count, spread = self._answers[kind, err]
-        count.value += 1
-        spread.observe(seconds)
+        self._answers[kind, err].observe(seconds)
 
     def reads_confirmed(self, mode: str, gets: int, seconds: float) -> None:
         self._reads[mode].value += gets
@@ -334,4 +329,4 @@ class NodeMetrics(Listener):
         self.gauges.last_snapshot_bytes = size
 
 
-_KINDS = (Counters, Gauges, Histograms)
+_KINDS = (Counters, CountsOf, Gauges, Histograms)

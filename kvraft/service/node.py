@@ -57,6 +57,7 @@ class LoggedOperation(msgspec.Struct, array_like=True, gc=False):
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[LoggedOperation]).decode
 _NUMBERS = dict(pb.Err.items())
+_NAMES = {number: name for name, number in pb.Err.items()}
 _ANSWERS = frozenset({pb.OK, pb.NO_KEY, pb.VERSION})
 
 
@@ -333,7 +334,7 @@ class Node:
                 self.writes += 1
         if self.listeners:
             kind = "get" if operation.value is None else "put"
-            self.listeners.tell("operation_done", kind, pb.Err.Name(result.err), time.monotonic() - operation.began)
+            self.listeners.tell("operation_done", kind, _NAMES[result.err], time.monotonic() - operation.began)
         operation.finish(result)
 
     def _refuse(self, operation: Operation, *, started: bool) -> None:

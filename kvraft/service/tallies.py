@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-__all__ = ["SECONDS", "SIZES", "Count", "Counters", "Gauges", "Histograms", "Spread", "Tallies", "gauge"]
+__all__ = ["SECONDS", "SIZES", "Count", "Counters", "CountsOf", "Gauges", "Histograms", "Spread", "Tallies", "gauge"]
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of buckets, for what takes from half a millisecond to a client's patience."""
@@ -132,6 +132,20 @@ class Histograms(_Series[Spread]):
         return family
 
 
+class CountsOf:
+    """Counters of what `histograms` observe, those of empty children too. `name` ends in _total."""
+
+    def __init__(self, histograms: Histograms, name: str, text: str) -> None:
+        self._histograms, self.name, self.text = histograms, name, text
+
+    def family(self) -> Metric:
+        """What a scrape shows."""
+        family = CounterMetricFamily(self.name, self.text, labels=self._histograms.labels)
+        for values, child in tuple(self._histograms.children.items()):
+            family.add_metric(values, float(sum(child.counts)))
+        return family
+
+
 def gauge(name: str, text: str, labels: Sequence[str], values: Mapping[Any, float]) -> GaugeMetricFamily:
     """A gauge as it is at this moment; `values` by tuples of labels' values."""
     family = GaugeMetricFamily(name, text, labels=list(labels))
@@ -143,7 +157,7 @@ def gauge(name: str, text: str, labels: Sequence[str], values: Mapping[Any, floa
 class Tallies(Collector):
     """Some of the above, for a registry."""
 
-    def __init__(self, series: Iterable[Counters | Gauges | Histograms]) -> None:
+    def __init__(self, series: Iterable[Counters | CountsOf | Gauges | Histograms]) -> None:
         self.series = tuple(series)
 
     def collect(self) -> Iterator[Metric]:
