@@ -5,8 +5,8 @@
 
 Nodes and clients are in this process; between turns the nodes' listeners are put in and taken out. Each turn does the
 same number of operations. Of pairs of turns the median is told, of the rates and of the process's CPU; and the ratio of
-the CPU of the cheapest tenth of the turns with and without them, which other programs have disturbed least. What a scrape
-costs is told apart, for it does not depend on the operations.
+the CPU of the cheapest tenth of the turns with and without them, which other programs have disturbed least. What a
+scrape costs is told apart, for it does not depend on the operations.
 """
 
 from __future__ import annotations
@@ -77,10 +77,10 @@ async def measure(arguments: argparse.Namespace, folder: Path) -> None:
                     pairs.append((turns[True], turns[False]))
             rate = statistics.median(with_them[0] / without[0] for with_them, without in pairs)
             median = statistics.median(with_them[1] / without[1] for with_them, without in pairs)
-            with_them, without = (statistics.quantiles([pair[each][1] for pair in pairs], n=10)[0] for each in (0, 1))
+            cheap = [statistics.quantiles([pair[each][1] * 1e6 for pair in pairs], n=10)[0] for each in (0, 1)]
             print(
-                f"{kind:5}  rate {rate:.3f} of that without; CPU {median:.3f} times that without, in the cheapest tenth "
-                f"{with_them / without:.3f} times: {with_them * 1e6:.1f} to {without * 1e6:.1f} us an operation, clients "
+                f"{kind:5}  rate {rate:.3f} of that without; CPU {median:.3f} times that without, in the cheapest "
+                f"tenth {cheap[0] / cheap[1]:.3f} times: {cheap[0]:.1f} to {cheap[1]:.1f} us an operation, clients "
                 f"included; {len(pairs)} pairs   load {os.getloadavg()[0]:.1f}",
                 flush=True,
             )

@@ -24,7 +24,8 @@ def work(client: Client, number: int, rate: float, end: float) -> None:
     choice = random.Random(number)
     versions: dict[str, int] = {}
     while time.monotonic() < end:
-        key = f"traffic-{choice.randrange(100)}"
+        is_shared = choice.random() < 0.05
+        key = f"shared-{choice.randrange(10)}" if is_shared else f"traffic-{number}-{choice.randrange(20)}"
         try:
             is_put, version = choice.random() < 0.6, versions.get(key, 0)
             if is_put and client.put(key, "v" * choice.randrange(200), version) is Err.OK:

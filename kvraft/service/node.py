@@ -332,9 +332,8 @@ class Node:
                 self.reads += 1
             else:
                 self.writes += 1
-        if self.listeners:
-            kind = "get" if operation.value is None else "put"
-            self.listeners.tell("operation_done", kind, _NAMES[result.err], time.monotonic() - operation.began)
+        kind = "get" if operation.value is None else "put"
+        self.listeners.tell("operation_done", kind, _NAMES[result.err], time.monotonic() - operation.began)
         operation.finish(result)
 
     def _refuse(self, operation: Operation, *, started: bool) -> None:
@@ -395,8 +394,7 @@ class Node:
             if not is_own:
                 for operation in waiting.operations:
                     self._refuse(operation, started=True)
-        if self.listeners:
-            self.listeners.tell("applied", index, len(operations))
+        self.listeners.tell("applied", index, len(operations))
         return len(operations)
 
     def _applied(self) -> None:

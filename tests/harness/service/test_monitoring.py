@@ -35,6 +35,9 @@ DASHBOARDS = MONITORING / "grafana" / "dashboards"
 INTERVAL = 0.5
 """Seconds between scrapes."""
 
+PATIENCE = 60.0
+"""Seconds: a process takes one or two to start, and a machine that is busy many more."""
+
 needs_prometheus = pytest.mark.skipif(
     shutil.which("prometheus") is None or shutil.which("promtool") is None,
     reason="no Prometheus on this machine (apt-get install prometheus)",
@@ -239,33 +242,39 @@ def test_every_panel_and_alert_finds_what_it_asks_for(tmp_path):
         prometheus = Prometheus(tmp_path / "prometheus", targets)
         stack.callback(prometheus.close)
         client = stack.enter_context(Client(cluster.peers, metrics=metrics))
-        client.put("ready", "", 0, timeout=30)
-        eventually(lambda: prometheus_sees(prometheus, "count(raft_current_term)", 3), 20)
+        client.put("ready", "", 0, timeout=PATIENCE)
+        eventually(lambda: prometheus_sees(prometheus, "count(raft_current_term)", 3), PATIENCE)
         with load(client):
             fail_in_every_way(cluster, metrics)
             leader = cluster.leader(client)
             away = (leader + 1) % 3
             cluster.processes[away].send_signal(signal.SIGKILL)
             cluster.processes[away].wait()
-            for put in [client.put_later(f"key-{number}", "x" * 1000, 0) for number in range(300)]:
+            before = client.status(cluster.peers[leader], timeout=10).last_index
+            for put in [client.put_later(f"key-{number}", "x" * 1000, 0, timeout=30) for number in range(300)]:
                 put.result()
+            eventually(lambda: has_cut_its_log(client, cluster, before), PATIENCE)
             start(away)
-            eventually(
-                lambda: prometheus_sees(prometheus, 'raft_snapshot_duration_seconds_count{kind="install"}', 1), 20
-            )
+            installed = 'raft_snapshot_duration_seconds_count{kind="install"}'
+            eventually(lambda: prometheus_sees(prometheus, installed, 1), PATIENCE)
             # A put that waits for a majority when its leader is killed is sent again.
             leader = cluster.leader(client)
             cluster.processes[leader].send_signal(signal.SIGKILL)
             cluster.processes[leader].wait()
-            eventually(lambda: client.put("after", "1", client.get("after")[1]) is Err.OK)
+            eventually(lambda: client.put("after", "1", client.get("after")[1]) is Err.OK, PATIENCE)
             start(leader)
-            eventually(lambda: prometheus_sees(prometheus, "count(raft_current_term)", 3), 20)
+            eventually(lambda: prometheus_sees(prometheus, "count(raft_current_term)", 3), PATIENCE)
             for node in cluster.peers:  # one that hands over stands for election at its leader's word
                 with contextlib.suppress(Unavailable, Refused):
                     client.transfer_leadership(node, (cluster.leader(client) + 1) % 3)
             time.sleep(4 * INTERVAL)
         assert ways_of(metrics) >= set(CLIENT_FAILURES) - {"maybe"}
         assert_everything_is_found(prometheus, began)
+
+
+def has_cut_its_log(client: Client, cluster: Processes, index: int) -> bool:
+    """Whether the leader has a snapshot of more than the log up to `index`."""
+    return client.status(cluster.peers[cluster.leader(client)], timeout=10).snapshot_index > index
 
 
 def prometheus_sees(prometheus: Prometheus, query: str, least: float) -> bool:
