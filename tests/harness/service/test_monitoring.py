@@ -294,6 +294,7 @@ def assert_everything_is_found(prometheus: Prometheus, began: float) -> None:
         "$__rate_interval": "4s",
         "$__range": "60s",
     }
+    assert not prometheus.values("raft_no_such_series", began)
     problems = []
     for name in ("raft", "store"):
         dashboard = json.loads((DASHBOARDS / f"{name}.json").read_text())
