@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OTHER_PYTHONS := 3.12 3.13
 
-.PHONY: help demo test lint labs rounds bench gallery stories mutants variants release-check proto pythons constraints clean
+.PHONY: help demo test lint labs rounds bench gallery stories mutants variants release-check dashboards proto pythons constraints clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -25,6 +25,7 @@ help:
 	@echo 'make linkcheck every link of the docs, those to other sites too (needs the network)'
 	@echo 'make gallery the pages of docs/gallery, from the runs kept there'
 	@echo 'make stories the runs that the handouts tell, as they are today'
+	@echo 'make dashboards  the dashboards of deploy/monitoring, from dashboards.toml'
 	@echo 'make proto   the code that is generated from kvraft/service/kvraft.proto'
 	@echo 'make pythons environments for the other supported Pythons that are found here; make test then uses them'
 	@echo 'make clean   remove what was installed and generated here'
@@ -105,6 +106,9 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(READY)
+
+dashboards: $(READY)
+	$(BIN)/python deploy/monitoring/dashboards.py
 
 # The service's generated code; it is in the repository.
 proto: $(READY)

@@ -11,6 +11,8 @@
     service_store.py      the lab's store, with snapshots in pieces and watchers
     node.py               a node: batches, reads, applying, snapshots, handing over
     events.py             what a node tells those who watch it
+    metrics.py, node_gauges.py, client_metrics.py   what nodes and clients show Prometheus
+    tallies.py, metrics_endpoint.py                 its counters and histograms; its HTTP
     links.py, server.py   gRPC: to peers; from peers and clients
     client.py             Client, for threads, and AsyncClient
     serve.py, cluster.py, commands.py   kvraft serve, cluster, get, put, watch, status

@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import grpc
 import grpc.aio
@@ -35,7 +35,10 @@ from kvraft.service.links import channel_options
 from kvraft.service.settings import CLIENT_MESSAGE_BYTES
 from labrpc.errors import UsageError
 
-__all__ = ["AsyncClient", "Client", "Refused", "Unavailable", "Watched"]
+if TYPE_CHECKING:
+    from kvraft.service.client_metrics import ClientMetrics
+
+__all__ = ["AsyncClient", "Client", "Closed", "Refused", "Unavailable", "Watched"]
 
 T = TypeVar("T")
 
@@ -55,6 +58,10 @@ _ERRORS = {number: Err(name) for name, number in pb.Err.items() if name in Err._
 
 class Unavailable(TimeoutError):
     """No answer within the operation's time; a put may have taken effect, or may yet."""
+
+
+class Closed(Unavailable):
+    """The client was closed before the answer came."""
 
 
 class Refused(Exception):
@@ -81,11 +88,25 @@ class _Answer(NamedTuple):
 class _Call:
     """An operation under way."""
 
-    __slots__ = ("attempts", "deadline", "detail", "done", "key", "reads", "sent_at", "size", "value", "version")
+    __slots__ = (
+        "attempts",
+        "began",
+        "deadline",
+        "detail",
+        "done",
+        "key",
+        "reads",
+        "sent_at",
+        "size",
+        "value",
+        "version",
+    )
 
-    def __init__(self, key: str, value: str | None, version: int, reads: int, deadline: float, done: Any) -> None:
+    def __init__(
+        self, key: str, value: str | None, version: int, reads: int, began: float, deadline: float, done: Any
+    ) -> None:
         self.key, self.value, self.version, self.reads = key, value, version, reads
-        self.deadline, self.done = deadline, done
+        self.began, self.deadline, self.done = began, deadline, done
         self.attempts = 0
         self.sent_at = 0.0
         self.detail = "no node has answered"
@@ -105,6 +126,7 @@ class AsyncClient:
         authority: PEM file of the authority that signed the nodes' certificates; None: no TLS.
         certificate, key: PEM files of this client's own, if nodes ask for it.
         dial: where to reach a node, by its address, if not there: a proxy, for instance.
+        metrics: what counts this client's operations; many clients of one event loop may share it.
 
     Raises:
         UsageError: no nodes, or files that cannot be read.
@@ -120,6 +142,7 @@ class AsyncClient:
         certificate: Path | None = None,
         key: Path | None = None,
         dial: Mapping[str, str] | None = None,
+        metrics: ClientMetrics | None = None,
     ) -> None:
         if not nodes or isinstance(nodes, str):
             raise UsageError('a client needs a list of nodes: ["host:port", …]')
@@ -136,6 +159,10 @@ class AsyncClient:
         self._wake = asyncio.Event()
         self._refusals = 0
         self._closed = False
+        self._metrics = metrics
+        # Since when the nodes have not answered what is under way, though one had answered before.
+        self._has_been_answered = False
+        self._waits_since: float | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._run_in_background(self._send_loop())
         self._run_in_background(self._watch_clock())
@@ -211,7 +238,7 @@ class AsyncClient:
             await self._stream.close()
         for call in calls:
             if not call.done.done():
-                call.done.set_exception(Unavailable("the client was closed"))
+                call.done.set_exception(Closed("the client was closed"))
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -240,15 +267,18 @@ class AsyncClient:
         except (KeyError, TypeError):
             done.set_exception(UsageError(f"reads must be index, lease or log, not {reads!r}"))
             return
-        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
+        now = time.monotonic()
+        deadline = now + (self.timeout if timeout is None else timeout)
         try:
-            call = _Call(key, value, version, number, deadline, done)
+            call = _Call(key, value, version, number, now, deadline, done)
             if not 0 <= version < 1 << 64:
                 raise ValueError(f"version {version} is not in 0..2**64 - 1")
         except (TypeError, ValueError) as error:
             done.set_exception(UsageError(f"keys and values are strings, versions whole numbers: {error}"))
             return
         self._queue.append(call)
+        if self._metrics is not None:
+            self._metrics.begun(value is not None, now, done, version)
         self._wake.set()
 
     def _run_in_background(self, work: Coroutine[Any, Any, Any]) -> None:
@@ -298,6 +328,7 @@ class AsyncClient:
             if isinstance(error, grpc.aio.AioRpcError) and _is_final(error):
                 self._fail_queue(Refused(error.details()))
             else:
+                self._not_answered(self._queue)
                 self._turn_away(stream.node)
                 await self._pause()
             return None
@@ -332,6 +363,7 @@ class AsyncClient:
         calls = stream.calls
         for got in batch.got:
             self._refusals = 0
+            self._answered()
             for number, value, version in zip(got.ids, got.values, got.versions, strict=False):
                 call = calls.pop(number, None)
                 if call is not None and not call.done.done():
@@ -344,18 +376,20 @@ class AsyncClient:
             if result.err == pb.BUSY:
                 call.detail = f"{stream.node}: {result.detail}"
                 is_busy = True
-                self._queue.append(call)
+                self._send_again(call)
             elif result.err == pb.WRONG_LEADER:
                 call.attempts += result.started
                 call.detail = f"{stream.node} does not lead"
                 is_refused = True
                 if result.leader:
                     self._target = result.leader
-                self._queue.append(call)
+                self._not_answered((call,))
+                self._send_again(call)
             elif result.err == pb.INVALID:
                 call.done.set_exception(Refused(result.detail))
             else:
                 self._refusals = 0
+                self._answered()
                 err = _ERRORS[result.err]
                 if err is Err.VERSION and call.attempts:
                     err = Err.MAYBE
@@ -366,12 +400,29 @@ class AsyncClient:
             stream.is_over = True
             for call in stream.drop():
                 call.attempts += 1
-                self._queue.append(call)
+                self._send_again(call)
             self._run_in_background(self._retry_soon())
         elif is_busy:
             self._run_in_background(self._retry_soon())
         elif self._queue:
             self._wake.set()
+
+    def _send_again(self, call: _Call) -> None:
+        self._queue.append(call)
+        if self._metrics is not None:
+            self._metrics.retried(call.value is not None)
+
+    def _not_answered(self, calls: Sequence[_Call]) -> None:
+        """`calls` have found no leader. If one had answered before, a failover has begun, when the first was sent."""
+        if self._has_been_answered and self._waits_since is None and calls:
+            self._waits_since = min(call.sent_at or call.began for call in calls)
+
+    def _answered(self) -> None:
+        self._has_been_answered = True
+        if self._waits_since is not None:
+            if self._metrics is not None:
+                self._metrics.failed_over(time.monotonic() - self._waits_since)
+            self._waits_since = None
 
     async def _retry_soon(self) -> None:
         await self._pause()
@@ -384,7 +435,8 @@ class AsyncClient:
         for call in calls:
             call.attempts += 1
             call.detail = f"{stream.node}: {detail}"
-            self._queue.append(call)
+            self._send_again(call)
+        self._not_answered(calls)
         if self._target == stream.node:
             self._turn_away(stream.node)
         if calls:

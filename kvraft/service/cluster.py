@@ -32,12 +32,19 @@ PLAIN_SECONDS = 2.0
 STOP_SECONDS = 15.0
 
 
-def run_cluster(nodes: int, data: Path | None, *, reads: str = "index", seconds: float | None = None) -> int:
+def run_cluster(
+    nodes: int, data: Path | None, *, reads: str = "index", seconds: float | None = None, metrics_port: int = 0
+) -> int:
     """Runs until Ctrl-C, SIGTERM or `seconds` have passed; the exit code: 0, or 1 if a node ended by itself.
 
+    Args:
+        metrics_port: of node 0's metrics, node i's is that + i; 0: none.
+
     Raises:
-        UsageError: `data` is a cluster of another size, or cannot be made.
+        UsageError: `data` is a cluster of another size, or cannot be made; a port is none, or taken.
     """
+    metrics_ports = range(metrics_port, metrics_port + nodes) if metrics_port else range(0)
+    _check_ports(metrics_ports)
     with contextlib.ExitStack() as stack:
         if data is None:
             folder = Path(tempfile.mkdtemp(prefix="kvraft-"))
@@ -49,13 +56,25 @@ def run_cluster(nodes: int, data: Path | None, *, reads: str = "index", seconds:
             if there and len(there) != nodes:
                 raise UsageError(f"{folder} holds a cluster of {len(there)} nodes, not of {nodes}")
         peers = [f"127.0.0.1:{port}" for port in free_ports(nodes)]
-        processes = stack.enter_context(node_processes(folder, peers, ["--reads", reads]))
+        processes = stack.enter_context(node_processes(folder, peers, ["--reads", reads], metrics_ports))
         client = stack.enter_context(Client(peers))
         stack.enter_context(_sigterm_as_interrupt())
         try:
-            return _show(client, peers, processes, folder, seconds)
+            return _show(client, peers, processes, folder, seconds, metrics_ports)
         except KeyboardInterrupt:
             return 0
+
+
+def _check_ports(ports: range) -> None:
+    """Raises: UsageError: one of them is none, or taken."""
+    for port in ports:
+        try:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or "it is not in 1..65535"
+            raise UsageError(f"cannot show metrics on port {port}: {reason}; choose another --metrics-port") from None
 
 
 def free_ports(count: int) -> list[int]:
@@ -72,17 +91,18 @@ def free_ports(count: int) -> list[int]:
 
 @contextlib.contextmanager
 def node_processes(
-    folder: Path, peers: list[str], options: Sequence[str] = ()
+    folder: Path, peers: list[str], options: Sequence[str] = (), metrics_ports: range = range(0)
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
     """A node for each address, with data and output in `folder`; at the end they are told to stop, and waited for.
 
-    `options` are for `kvraft serve`.
+    `options` are for `kvraft serve`; of the ports for metrics there are none, or one a node.
     """
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for number in range(len(peers)):
             command = [sys.executable, "-m", "kvraft", "serve", "--id", str(number), "--peers", ",".join(peers)]
             command += ["--data", str(folder / f"node-{number}"), "--cluster", "local", *options]
+            command += ["--metrics-port", str(metrics_ports[number])] if metrics_ports else []
             with open(folder / f"node-{number}.log", "ab") as output:
                 # In a group of its own: Ctrl-C reaches this process, which stops them in order.
                 processes.append(subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True))
@@ -112,7 +132,12 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 
 
 def _show(
-    client: Client, peers: list[str], processes: list[subprocess.Popen[bytes]], folder: Path, seconds: float | None
+    client: Client,
+    peers: list[str],
+    processes: list[subprocess.Popen[bytes]],
+    folder: Path,
+    seconds: float | None,
+    metrics_ports: range,
 ) -> int:
     console = Console(no_color="NO_COLOR" in os.environ or None)
     hint = f"export KVRAFT_NODES={','.join(peers)}"
@@ -120,6 +145,10 @@ def _show(
     end = None if seconds is None else time.monotonic() + seconds
     console.print(hint, highlight=False, soft_wrap=True)
     console.print(f"data and logs in {folder}; Ctrl-C ends the cluster", highlight=False, soft_wrap=True)
+    if metrics_ports:
+        first, last = metrics_ports[0], metrics_ports[-1]
+        others = f", node {len(metrics_ports) - 1}'s on port {last}" if last > first else ""
+        console.print(f"metrics: http://127.0.0.1:{first}/metrics is node 0's{others}", highlight=False, soft_wrap=True)
     live = Live(console=console, auto_refresh=False) if console.is_terminal else None
     with live or contextlib.nullcontext():
         while end is None or time.monotonic() < end:

@@ -102,6 +102,10 @@ def serve(
         int, typer.Option(help="Bytes of log after which it is replaced by a snapshot.")
     ] = Settings.snapshot_bytes,
     batches: Annotated[int, typer.Option(help="Batches of writes under way at once.")] = Settings.batches,
+    metrics_port: Annotated[
+        int, typer.Option(help="Where Prometheus may ask for metrics: http://HOST:PORT/metrics; 0: nowhere.")
+    ] = Settings.metrics_port,
+    metrics_host: Annotated[str, typer.Option(help="The address of that.")] = Settings.metrics_host,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
 ) -> None:
     """Runs one node of a cluster, in the foreground.
@@ -129,6 +133,8 @@ def serve(
             timing=_timing(heartbeat, election),
             snapshot_bytes=snapshot_bytes,
             batches=batches,
+            metrics_port=metrics_port,
+            metrics_host=metrics_host,
         )
         code = asyncio.run(serve_node(settings))
     raise typer.Exit(code)
@@ -141,6 +147,9 @@ def cluster(
     ] = None,
     reads: Annotated[str, typer.Option(help="How gets are answered: index, lease or log.")] = "index",
     seconds: Annotated[float | None, typer.Option(help="End by itself after so long.")] = None,
+    metrics_port: Annotated[
+        int, typer.Option(help="Node i shows its metrics, for Prometheus, at this port + i; 0: nowhere.")
+    ] = 0,
 ) -> None:
     """Runs a whole cluster on this machine, and shows what its nodes do; Ctrl-C ends it.
 
@@ -149,7 +158,7 @@ def cluster(
     In another terminal: export KVRAFT_NODES=… as it says, then kvraft put, get, watch, status.
     """
     with _errors():
-        code = run_cluster(nodes, data, reads=reads, seconds=seconds)
+        code = run_cluster(nodes, data, reads=reads, seconds=seconds, metrics_port=metrics_port)
     raise typer.Exit(code)
 
 

@@ -178,6 +178,12 @@ class EventRaft(ProductionRaft):
         self._flush_is_due = False
         self._flush_timer: asyncio.TimerHandle | None = None
         self._tick_timer: asyncio.TimerHandle | None = None
+        # For those who watch: elections it has stood for and won; since when it has been asking for votes or pre-votes,
+        # None while it knows a leader; when it last ceased to lead; what came of its last election, in seconds.
+        self.elections_started = self.elections_won = 0
+        self.asking_since: float | None = None
+        self.led_until = 0.0
+        self.last_election = (0.0, 0.0)
         # Whether the election timer came too late to mean anything, the last time.
         self._was_late = False
 
@@ -241,12 +247,17 @@ class EventRaft(ProductionRaft):
     def _become_follower_locked(self, term: int) -> None:
         led, entered = self.role is Role.LEADER, term > self.current_term
         super()._become_follower_locked(term)
+        if led:
+            self.led_until = time.monotonic()
         if led or entered:
             self.leader_id = None
             self._role_changed_locked()
 
     def _become_candidate_locked(self) -> None:
         self.leader_id = None
+        self.elections_started += 1
+        if self.asking_since is None:
+            self.asking_since = time.monotonic()
         super()._become_candidate_locked()
         self._role_changed_locked()
 
@@ -258,10 +269,16 @@ class EventRaft(ProductionRaft):
         self.installing.clear()
         self.without_log.clear()
         self.leader_id = self.me
+        now = time.monotonic()
+        asking_since, self.asking_since = self.asking_since or now, None
+        self.last_election = (now - asking_since, now - max(self.leader_heard_at, self.led_until))
+        self.elections_won += 1
         super()._become_leader_locked()
         self._role_changed_locked()
 
     def _election_timeout_locked(self) -> None:
+        if self.role is not Role.LEADER and self.asking_since is None:
+            self.asking_since = time.monotonic()
         super()._election_timeout_locked()
         if self.role is not Role.LEADER:
             self.leader_id = None  # whoever it was has been silent for too long
@@ -370,6 +387,7 @@ class EventRaft(ProductionRaft):
         return self.latest_save
 
     def _led_by(self, leader: int) -> None:
+        self.asking_since = None
         if self.leader_id != leader:
             self.leader_id = leader
             self.outside.role_changed()

@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from kvraft.service.events import SaveTimes
 from labrpc import wal
 from labrpc.errors import UsageError
 from labrpc.files import Files, OpenFile, RealFiles
@@ -80,10 +81,11 @@ class SnapshotFile(NamedTuple):
 class Save:
     """A save under way. It is used on the thread that the store delivers to, and there alone."""
 
-    __slots__ = ("callbacks", "is_done", "number")
+    __slots__ = ("callbacks", "handed_at", "is_done", "number")
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self.handed_at = time.monotonic()
         self.is_done = False
         self.callbacks: list[Callable[[], object]] = []
 
@@ -115,7 +117,8 @@ class LogStore:
         directory: created if need be; an empty one is a fresh start.
         deliver: has a function called on the caller's thread, from any thread, in order.
         on_failure: called there, with the OSError, if a save fails; nothing is accepted or acknowledged after that.
-        on_commit: called on the writer thread after each fsync with (saves, bytes, seconds).
+        on_commit: called on the writer thread after each fsync with (saves, bytes, seconds, times); `times` without
+            when they were acknowledged.
         files: what to use in place of the directory (for tests).
 
     Attributes:
@@ -135,7 +138,7 @@ class LogStore:
         *,
         deliver: Callable[[Callable[[], object]], object],
         on_failure: Callable[[OSError], object],
-        on_commit: Callable[[int, int, float], object] | None = None,
+        on_commit: Callable[[int, int, float, SaveTimes], object] | None = None,
         files: Files | None = None,
         log_limit: int = LOG_LIMIT,
     ) -> None:
@@ -155,6 +158,8 @@ class LogStore:
         self._sequence = 0
         self._stamp = b""
         self._end = 0
+        # What the last fsync took, in seconds.
+        self._fsync_seconds = 0.0
         self._ref = _NO_SNAPSHOT
         self._next_snapshot = 1
         self._snapshot_mu = threading.Lock()
@@ -227,6 +232,16 @@ class LogStore:
         self._files.fsync_directory()
         return SnapshotFile(self._files.path(name), wal.SnapshotRef(number, length, crc))
 
+    @property
+    def pending(self) -> int:
+        """Saves that the writer has not taken."""
+        return len(self._pending)
+
+    @property
+    def log_bytes(self) -> int:
+        """Of the log's file."""
+        return self._end
+
     def close(self) -> None:
         """Makes all that was handed over durable and gives the directory back. Any thread; twice is fine."""
         with self._work:
@@ -251,7 +266,9 @@ class LogStore:
                 size = self._commit(changes, ref, begins_log)
                 self._deliver(lambda saves=saves: _acknowledge(saves))  # type: ignore[misc]
                 if self._on_commit is not None:
-                    self._on_commit(len(saves), size, time.monotonic() - began)
+                    handed = [save.handed_at for save in saves]
+                    times = SaveTimes(handed, began, 0.0, self._fsync_seconds, begins_log)
+                    self._on_commit(len(saves), size, time.monotonic() - began, times)
                 self._settle(ref is not None)
             if self._log is not None:
                 self._log.fsync()  # the last confirmation
@@ -274,7 +291,9 @@ class LogStore:
         record = wal.state_record(self._stamp, self._end, self._sequence, self._ref, payload)
         assert self._log is not None
         self._log.write(self._end, *record)
+        began = time.monotonic()
         self._log.fsync()
+        self._fsync_seconds = time.monotonic() - began
         size = sum(map(len, record))
         self._end += size
         return size
@@ -392,7 +411,9 @@ class LogStore:
         file = self._files.create(temporary)
         try:
             file.write(0, *parts)
+            began = time.monotonic()
             file.fsync()
+            self._fsync_seconds = time.monotonic() - began
             self._files.rename(temporary, name)
             self._files.fsync_directory()
         except BaseException:

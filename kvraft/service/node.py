@@ -24,7 +24,7 @@ import msgspec
 from kvraft.rpc import GetArgs, PutArgs
 from kvraft.service import kvraft_pb2 as pb
 from kvraft.service.event_raft import EventRaft
-from kvraft.service.events import Listeners
+from kvraft.service.events import Listeners, SaveTimes
 from kvraft.service.log_store import LogStore, SnapshotFile
 from kvraft.service.service_store import ServiceStore
 from kvraft.service.settings import Settings, check_identity
@@ -57,6 +57,7 @@ class LoggedOperation(msgspec.Struct, array_like=True, gc=False):
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[LoggedOperation]).decode
 _NUMBERS = dict(pb.Err.items())
+_NAMES = {number: name for name, number in pb.Err.items()}
 _ANSWERS = frozenset({pb.OK, pb.NO_KEY, pb.VERSION})
 
 
@@ -160,6 +161,9 @@ class Node:
         self._tasks: list[asyncio.Task[None]] = []
         self._is_taking_snapshot = False
         self._last_role = ("follower", 0, None)
+        # What listeners have been told of: elections started and won. When snapshots went to peers.
+        self._elections_told = (0, 0)
+        self._snapshots_sent_at: dict[int, float] = {}
 
     # -------------------------------------------------------------- life
 
@@ -321,6 +325,7 @@ class Node:
             else:
                 index, term = place
                 self._waiting[index] = Waiting(term, operations)
+                self.listeners.tell("batch_proposed", index, len(operations))
 
     def _take_batch(self) -> list[Operation]:
         size = 0
@@ -339,10 +344,17 @@ class Node:
         leased = [get for get in gets if (get.reads or self.settings.reads) == "lease"]
         index = self.raft.lease_read() if leased else None
         if index is not None:
+            self.listeners.tell("reads_confirmed", "lease", _count(leased), 0.0)
             self._read_at(index, leased)
             gets = [get for get in gets if (get.reads or self.settings.reads) != "lease"]
         if gets:
-            self.raft.read(lambda index: self._read_at(index, gets))
+            began = time.monotonic()
+            self.raft.read(lambda index: self._round_ended(index, gets, began))
+
+    def _round_ended(self, index: int | None, gets: list[Gets], began: float) -> None:
+        if index is not None:
+            self.listeners.tell("reads_confirmed", "index", _count(gets), time.monotonic() - began)
+        self._read_at(index, gets)
 
     def _read_at(self, index: int | None, gets: list[Gets]) -> None:
         """The state from `index` on may be shown to `gets`; None: this node cannot say."""
@@ -368,10 +380,8 @@ class Node:
         gets.finish([pb.Result(id=number, err=pb.WRONG_LEADER, leader=leader) for number in gets.ids])
 
     def _tell_of_gets(self, gets: Gets, count: int, err: int) -> None:
-        if self.listeners.hear("operation_done"):
-            seconds = time.monotonic() - gets.began
-            for _ in range(count):
-                self.listeners.tell("operation_done", "get", pb.Err.Name(err), seconds)
+        if count:
+            self.listeners.tell("operations_done", "get", _NAMES[err], count, time.monotonic() - gets.began)
 
     def _do(self, key: str, value: str | None, version: int) -> Any:
         """One operation on the store."""
@@ -387,9 +397,9 @@ class Node:
                 self.reads += 1
             else:
                 self.writes += 1
-        if self.listeners.hear("operation_done"):
+        if self.listeners.hear("operations_done"):
             kind = "get" if operation.value is None else "put"
-            self.listeners.tell("operation_done", kind, pb.Err.Name(result.err), time.monotonic() - operation.began)
+            self.listeners.tell("operations_done", kind, _NAMES[result.err], 1, time.monotonic() - operation.began)
         operation.finish(result)
 
     def _refuse(self, operation: Operation, *, started: bool) -> None:
@@ -452,8 +462,7 @@ class Node:
             if not is_own:
                 for operation in waiting.operations:
                     self._refuse(operation, started=True)
-        if self.listeners.hear("applied"):
-            self.listeners.tell("applied", index, len(operations))
+        self.listeners.tell("applied", index, len(operations))
         return len(operations)
 
     def _applied(self) -> None:
@@ -472,8 +481,13 @@ class Node:
             self._tasks.append(self.raft.loop.create_task(self._guard(taking)))
 
     async def _take_snapshot(self, index: int, frozen: dict[str, tuple[str, int]]) -> None:
-        began = time.monotonic()
-        file = await asyncio.to_thread(self.log_store.write_snapshot, self.store.pieces(frozen))
+        began, size = time.monotonic(), 0
+        self.listeners.tell("snapshot_began", "take", None)
+        try:
+            file = await asyncio.to_thread(self.log_store.write_snapshot, self.store.pieces(frozen))
+            size = len(file)
+        finally:
+            self.listeners.tell("snapshot_ended", "take", None, size, time.monotonic() - began)
         self._is_taking_snapshot = False
         self._tasks = [task for task in self._tasks if not task.done()]
         if not self.raft.killed:
@@ -499,6 +513,8 @@ class Node:
     def send_snapshot(self, peer: int, request: InstallSnapshotArgs, snapshot: SnapshotFile) -> None:
         if self.listeners.hear("request_sent"):
             self.listeners.tell("request_sent", peer, request, len(snapshot))
+        self._snapshots_sent_at[peer] = time.monotonic()
+        self.listeners.tell("snapshot_began", "send", peer)
         self.transport.send_snapshot(peer, request, snapshot)
 
     def reset(self, peer: int) -> None:
@@ -512,15 +528,25 @@ class Node:
             self._last_role = role  # type: ignore[assignment]
             log.info("node %d: %s in term %d, leader %s", self.settings.id, *role)
             self.listeners.tell("role_changed", *role)
+        self._tell_elections()
+
+    def _tell_elections(self) -> None:
+        raft, (started, won) = self.raft, self._elections_told
+        self._elections_told = raft.elections_started, raft.elections_won
+        if raft.elections_started > started:
+            self.listeners.tell("election_started", raft.current_term)
+        if raft.elections_won > won:
+            self.listeners.tell("election_won", raft.current_term, *raft.last_election)
 
     def commit_moved(self) -> None:
         self._work.set()
         if self.listeners.hear("committed"):
             self.raft.loop.call_soon(self.listeners.tell, "committed", self.raft.commit_index)
 
-    def _saved(self, saves: int, size: int, seconds: float) -> None:
+    def _saved(self, saves: int, size: int, seconds: float, times: SaveTimes) -> None:
         self.saves += 1
         self.listeners.tell("saved", saves, size, seconds)
+        self.listeners.tell("save_timed", times._replace(acknowledged=time.monotonic()))
 
     # -------------------------------------------------------------- what the transport tells
 
@@ -533,6 +559,7 @@ class Node:
         args = decode(payload)
         if self.listeners.hear("request_received"):
             self.listeners.tell("request_received", peer, args, len(payload))
+            reply_to = self._timed(peer, args, reply_to)
         if self.raft.killed:
             return
         try:
@@ -540,19 +567,35 @@ class Node:
         except (AssertionError, IndexError) as error:  # a rule of Raft's is broken: better no node than a wrong one
             self.fail(error)
 
+    def _timed(self, peer: int, args: Any, reply_to: Callable[[bytes], object]) -> Callable[[bytes], object]:
+        began = time.monotonic()
+
+        def reply(payload: bytes) -> None:
+            self.listeners.tell("request_handled", peer, args, len(payload), time.monotonic() - began)
+            reply_to(payload)
+
+        return reply
+
     async def receive_snapshot(self, peer: int, args: InstallSnapshotArgs, pieces: Iterable[bytes]) -> bytes:
         """A snapshot of `peer`'s has come; returns the reply once it is durable. `pieces` may wait, on a thread."""
         if self.listeners.hear("request_received"):
             self.listeners.tell("request_received", peer, args, 0)
-        file: Any = await asyncio.to_thread(self.log_store.write_snapshot, pieces)
-        args.data = file
-        done: asyncio.Future[bytes] = self.raft.loop.create_future()
-        self.raft.receive(args, done.set_result)
-        return await done
+        self.listeners.tell("snapshot_began", "install", peer)
+        began, size = time.monotonic(), 0
+        try:
+            file: Any = await asyncio.to_thread(self.log_store.write_snapshot, pieces)
+            args.data, size = file, len(file)
+            done: asyncio.Future[bytes] = self.raft.loop.create_future()
+            self.raft.receive(args, done.set_result)
+            return await done
+        finally:
+            self.listeners.tell("snapshot_ended", "install", peer, size, time.monotonic() - began)
 
     def on_reply(self, peer: int, sequence: int, payload: bytes) -> None:
         if self.listeners.hear("reply_received"):
             self.listeners.tell("reply_received", peer, len(payload))
+            if (flight := self.raft.flights[peer].get(sequence)) is not None:
+                self.listeners.tell("request_ended", peer, flight.request, True, time.monotonic() - flight.sent_at)
         if not self.raft.killed:
             self.raft.on_reply(peer, sequence, payload)
 
@@ -562,12 +605,36 @@ class Node:
 
     def on_disconnected(self, peer: int) -> None:
         self.listeners.tell("peer_connected", peer, False)
+        now = time.monotonic()
+        for flight in self.raft.flights[peer].values():
+            self.listeners.tell("request_ended", peer, flight.request, False, now - flight.sent_at)
         self.raft.on_disconnected(peer)
 
     def on_snapshot_sent(self, peer: int, request: InstallSnapshotArgs, payload: bytes | None) -> None:
+        now = time.monotonic()
+        seconds = now - self._snapshots_sent_at.pop(peer, now)
+        self.listeners.tell("request_ended", peer, request, payload is not None, seconds)
+        self.listeners.tell("snapshot_ended", "send", peer, 0, seconds)
         self.raft.on_snapshot_sent(peer, request, payload)
 
     # -------------------------------------------------------------- to look at
+
+    def depths(self) -> dict[str, int]:
+        """How much waits at each place of this node; once it is started.
+
+        batch, reads, apply: operations that wait for an entry of the log, for a round, for the applier (gets).
+        committed: entries that are committed and not applied. persist: saves that the disk has not taken.
+        flights: requests to peers that are not answered.
+        """
+        raft = self.raft
+        return {
+            "batch": len(self._batch),
+            "reads": len(self._gets) + len(raft.waiting_reads),
+            "apply": sum(len(gets) for _, gets in self._confirmed),
+            "committed": max(raft.commit_index - self.store.index, 0),
+            "persist": self.log_store.pending,
+            "flights": sum(map(len, raft.flights)),
+        }
 
     def status(self) -> Any:
         """A `StatusResponse`."""
@@ -617,3 +684,7 @@ def _deliver(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) ->
         loop.call_soon_threadsafe(function)
     except RuntimeError:  # the loop is closed: nobody is left to be told
         pass
+
+
+def _count(gets: list[Gets]) -> int:
+    return sum(len(each.ids) for each in gets)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from kvraft.service.links import Links
 from kvraft.service.node import Node
 from kvraft.service.server import Server
 from kvraft.service.settings import Settings
+from labrpc.errors import UsageError
 
 __all__ = ["serve"]
 
@@ -31,6 +33,12 @@ async def serve(settings: Settings, *, on_ready: Callable[[Node], Any] | None = 
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    with _metrics(node, server):
+        return await _run(node, server, stopping, on_ready)
+
+
+async def _run(node: Node, server: Server, stopping: asyncio.Event, on_ready: Callable[[Node], Any] | None) -> int:
+    settings, loop = node.settings, asyncio.get_running_loop()
     await server.start()  # first: a port that is taken is found out before the disk is touched
     try:
         await node.start()
@@ -57,3 +65,25 @@ async def serve(settings: Settings, *, on_ready: Callable[[Node], Any] | None = 
     await server.stop(1.0)
     log.info("node %d has stopped", settings.id)
     return 0
+
+
+@contextlib.contextmanager
+def _metrics(node: Node, server: Server) -> Iterator[None]:
+    """Shows the node's metrics if it is told to: also while it reads its log, and until it has stopped."""
+    settings = node.settings
+    if not settings.metrics_port:
+        yield
+        return
+    try:
+        from kvraft.service.metrics import NodeMetrics
+        from kvraft.service.metrics_endpoint import MetricsEndpoint
+    except ImportError as error:
+        raise UsageError(f"metrics need prometheus-client ({error}): pip install 'raftlab[service]'") from None
+    metrics = NodeMetrics(node, server)
+    node.listeners.append(metrics)
+    endpoint = MetricsEndpoint(metrics.registry, settings.metrics_host, settings.metrics_port)
+    log.info("node %d shows metrics at %s", settings.id, endpoint.url)
+    try:
+        yield
+    finally:
+        endpoint.close()

@@ -202,10 +202,10 @@ class Peers:
     async def _peer(self, context: Any) -> int:
         """Which peer calls; anyone else is turned away."""
         found = self.admission.peer(context)
-        if isinstance(found, tuple):
-            await context.abort(*found)
-        if not self.node.is_started:
-            await context.abort(*_STARTING)
+        refusal = found if isinstance(found, tuple) else None if self.node.is_started else _STARTING
+        if refusal is not None:
+            self.node.listeners.tell("call_refused", "peer", refusal[0].name)
+            await context.abort(*refusal)
         return found  # type: ignore[return-value]
 
     async def Exchange(self, _requests: Any, context: Any) -> None:
@@ -296,15 +296,17 @@ class Clients:
         await self._admit(context)
         limits = self.node.settings.limits
         if len(self.streams) >= limits.streams:
+            self.node.listeners.tell("call_refused", "client", grpc.StatusCode.RESOURCE_EXHAUSTED.name)
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{limits.streams} clients are connected already")
         await context.send_initial_metadata(())
-        outbox = Outbox(context, _result_batch)
+        outbox = Outbox(context, self._gather)
         try:
             with self.streams.one():
                 self.node.listeners.tell("client_connected", len(self.streams))
                 while (batch := await context.read()) is not grpc.aio.EOF:
-                    if batch.ByteSize() > limits.message_bytes:
-                        size, most = batch.ByteSize(), limits.message_bytes
+                    size, most = batch.ByteSize(), limits.message_bytes
+                    self.node.listeners.tell("client_bytes", size, 0)
+                    if size > most:
                         detail = f"a message of {size} bytes, this cluster takes at most {most}"
                         await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, detail)
                     for each in batch.operations:
@@ -318,6 +320,11 @@ class Clients:
         finally:
             outbox.close()
             self.node.listeners.tell("client_connected", len(self.streams))
+
+    def _gather(self, results: list[Any]) -> Any:
+        batch = _result_batch(results)
+        self.node.listeners.tell("client_bytes", 0, batch.ByteSize())
+        return batch
 
     def _submit(self, each: Any, outbox: Outbox) -> None:
         outbox.expected += 1
@@ -400,6 +407,7 @@ class Clients:
         if refusal is None and not self.node.is_started:
             refusal = _STARTING
         if refusal is not None:
+            self.node.listeners.tell("call_refused", "client", refusal[0].name)
             await context.abort(*refusal)
 
 

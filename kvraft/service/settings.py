@@ -97,6 +97,8 @@ class Settings:
         token: what clients must show; None: nothing. Nodes show it to each other, too.
         snapshot_bytes: of log after which it takes a snapshot.
         batches: of writes under way at once; what comes meanwhile makes the next.
+        metrics_port: where Prometheus may ask for metrics, over HTTP and without a token; 0: nowhere.
+        metrics_host: the address of that.
     """
 
     id: int
@@ -113,6 +115,8 @@ class Settings:
     timing: Timing = field(default_factory=Timing)
     snapshot_bytes: int = 64 << 20
     batches: int = 1
+    metrics_port: int = 0
+    metrics_host: str = "127.0.0.1"
     drain_seconds: float = 5.0
 
     def __post_init__(self) -> None:
@@ -125,6 +129,8 @@ class Settings:
                 raise UsageError(f"dial names peer {peer}, which is not in 0..{len(self.peers) - 1}")
         if self.snapshot_bytes < 1 or self.batches < 1:
             raise UsageError("snapshot_bytes and batches must be at least 1")
+        if not 0 <= self.metrics_port < 65536:
+            raise UsageError(f"metrics_port {self.metrics_port} is not in 0..65535; 0 is for no metrics")
 
     @property
     def address(self) -> str:
