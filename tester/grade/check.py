@@ -19,7 +19,7 @@ from tester.grade.intake import take_folder
 from tester.grade.plan import check_runs, jobs_of
 from tester.grade.pool import Limits, LocalPool, cpu_count
 from tester.grade.progress import Shown
-from tester.grade.records import Job, Refusal, Submission
+from tester.grade.records import Job, Outcome, Refusal, Submission
 from tester.grade.results import score
 from tester.grade.scores import PartScore, TestScore, shown
 from tester.grade.seeds import PublicSeeds, read_seeds
@@ -95,8 +95,18 @@ def _done(err: Console, store: Store, pool: LocalPool, submission: Submission, j
 def _show_part(out: Console, part: PartScore, folder: Path) -> None:
     title = f"part {part.part}, {PARTS[part.part]}: {shown(part.points)} of {shown(part.of)} points"
     out.print(Text(title, style="bold"))
+    firsts = [_first(test) for test in part.tests]
+    verdicts = {first.verdict for first in firsts if first is not None}
+    if len(part.tests) > 1 and None not in firsts and len(verdicts) == 1:  # nothing of it is written yet, for instance
+        out.print(Text(f"  every test fails alike: {verdicts.pop()}", style="red"), soft_wrap=True)
+        return
     for test in part.tests:
         _show(out, test, folder)
+
+
+def _first(test: TestScore) -> Outcome | None:
+    """The first run that did not pass."""
+    return next(iter((*test.failed, *test.broken)), None)
 
 
 def _show(out: Console, test: TestScore, folder: Path) -> None:
@@ -105,7 +115,7 @@ def _show(out: Console, test: TestScore, folder: Path) -> None:
     points = "" if test.points is None else f", {shown(test.points)} of {shown(test.of)} points"
     style = "green" if len(test.passed) == rule.runs else "red"
     out.print(Text(f"  {rule.test}: {passed}{points}", style=style), soft_wrap=True)
-    first = next(iter((*test.failed, *test.broken)), None)
+    first = _first(test)
     if first is not None:
         out.print(Text(f"      {first.verdict}"), soft_wrap=True)
         command = replay_command(rule.test, first.job.seed)

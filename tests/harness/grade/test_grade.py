@@ -307,3 +307,18 @@ def test_what_would_be_refused_is_told_to_the_student(folder):
     result = command_line("check", ".", "--parts", "2A")
     assert isinstance(result.exception, UsageError)
     assert ". would be refused: 'raft/x.py' is a link" in str(result.exception)
+
+
+def test_a_part_of_which_nothing_is_written_is_told_in_one_line(folder):
+    (folder / "raft").mkdir()
+    (folder / "raft" / "__init__.py").write_text(
+        "ApplyMsg = dict\n\n\nclass Raft:\n    def __init__(self, peers, me, persister, apply_ch):\n"
+        "        raise NotImplementedError('2A: begin')\n"
+    )
+    result = command_line("check", ".", "--parts", "2A", "--runs", 1, "-n", 2)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[0] == "part 2A, leader election: 0 of 30 points"
+    assert result.stdout.splitlines()[1].startswith(
+        "  every test fails alike: Raft.__init__ is not implemented yet; 2A: begin"
+    )
+    assert len(result.stdout.splitlines()) == 2
