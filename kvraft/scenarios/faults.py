@@ -220,6 +220,7 @@ def _full_disk(world: World, targets: list[int], step: Step, choice: random.Rand
         yield step.seconds
     finally:
         for node in targets:
+            world.nodes.kill(node)  # if nothing was to be written it has not noticed
             world.nodes.change(node, disk_full=False)
             world.nodes.start(node)
 

@@ -89,6 +89,9 @@ class Nodes:
         self._readers: list[threading.Thread] = []
         self.seen = [Seen() for _ in listen]
         self._is_over = False
+        self._ended_by_us: set[int] = set()
+        self.deaths: list[tuple[int, int, str]] = []
+        """Nodes that have ended by themselves, though their disks were not full: (node, exit code, last words)."""
 
     def __len__(self) -> int:
         return len(self._listen)
@@ -138,6 +141,7 @@ class Nodes:
         """SIGKILL; returns when it is gone."""
         with self._mu:
             if self.is_running(number):
+                self._ended_by_us.add(self._processes[number].pid)
                 self._processes[number].kill()
                 self._processes[number].wait()
             self._gone(number)
@@ -146,6 +150,7 @@ class Nodes:
         """SIGTERM: it finishes and hands over; returns when it is gone."""
         process = self._processes.get(number)
         if process is not None and process.poll() is None:
+            self._ended_by_us.add(process.pid)
             process.send_signal(signal.SIGTERM)
             try:
                 process.wait(STOP_SECONDS)
@@ -216,6 +221,7 @@ class Nodes:
             self._is_over = True
             running = [process for process in self._processes.values() if process.poll() is None]
             for process in running:
+                self._ended_by_us.add(process.pid)
                 process.send_signal(signal.SIGCONT)
                 process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
@@ -268,8 +274,11 @@ class Nodes:
                             setattr(seen, name, what[name])
                 if self._on_event is not None:
                     self._on_event(number, what)
-        process.wait()
+        code = process.wait()
         with self._mu:
+            is_expected = process.pid in self._ended_by_us or self.seen[number].surroundings.get("disk_full")
+            if not is_expected:
+                self.deaths.append((number, code, self.last_words(number)))
             is_current = self._processes.get(number) is process and self.seen[number].state != "down"
         if is_current:
             self._gone(number)
