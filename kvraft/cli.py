@@ -21,9 +21,11 @@ def main() -> None:
     """Entry point. Exit codes: 0 done, 1 the service failed or refused, 2 misuse, 3 not done, see `put --help`."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC reads it when it is imported
     try:
+        from kvraft.scenarios import commands as scenarios
         from kvraft.service import commands
     except ImportError as error:
         typer.echo(f"kvraft: {error}", err=True)
         raise SystemExit(2) from None
     commands.register(app)
+    scenarios.register(app)
     app()

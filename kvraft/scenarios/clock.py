@@ -1,4 +1,4 @@
-"""A clock that runs fast or slow, and jumps: what `time.monotonic` and `time.time` say in a process that has it installed.
+"""A clock that runs fast or slow, and jumps: what `time.monotonic` and `time.time` say where it is installed.
 
 Everything in a node asks `time.monotonic` when it needs to know how late it is: the rules of raft/, the node, its event
 loop. So it is replaced there, once for the whole process, and how long the loop sleeps is put right. What gRPC and the
@@ -71,7 +71,7 @@ class SkewedClock:
         return asyncio.SelectorEventLoop(_Selector(self))
 
 
-class _Selector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
+class _Selector(selectors.DefaultSelector):
     """Waits as long as it takes until the clock is so much later."""
 
     def __init__(self, clock: SkewedClock) -> None:

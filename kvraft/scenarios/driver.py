@@ -1,9 +1,9 @@
 """A run of a scenario: a cluster of processes, clients, faults by the plan, and the verdict.
 
-    plan ──> faults ──> network (proxy), nodes ──roles──┐
-                            │                           ├──> Outcome
-    load ──operations──> nodes ──answers──> recording ──┘
-                                               └──> history ──> verdict
+plan ──> faults ──> network (proxy), nodes ──roles──┐
+                        │                           ├──> Outcome
+load ──operations──> nodes ──answers──> recording ──┘
+                                           └──> history ──> verdict
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from kvraft.scenarios.network import Network
 from kvraft.scenarios.nodes import NodeProgram, Nodes
 from kvraft.scenarios.outcome import CLIENT_SECONDS, Happened, Outcome, Promise, calm_seconds, judge_recoveries
 from kvraft.scenarios.plans import Scenario, make_plan
+from kvraft.scenarios.probes import Probes
 from kvraft.scenarios.recording import Recording
 from kvraft.scenarios.verdict import Checked, check
 from kvraft.service.client import Client, Refused, Unavailable
@@ -219,6 +220,7 @@ class Run:
             finally:
                 ended.set()
 
+        probes = Probes(self.nodes.addresses, self.recording, reads=self.options.reads, seed=self.options.seed)
         thread = threading.Thread(target=work, name="load")
         thread.start()
         try:
@@ -227,10 +229,12 @@ class Run:
             if self._has_begun.is_set():
                 self.progress.phase = "running"
                 faults.start()
+                probes.start()
             self._await(ended.is_set, self.options.seconds + START_SECONDS, tick)
         finally:
             load_stop.set()
             self._over.set()
+            probes.close()
             while thread.is_alive():
                 thread.join(0.2)
                 tick()
@@ -271,6 +275,7 @@ class Run:
             self.nodes.trouble(node, fault.mark)
         try:
             for seconds in harm:
+                happened.harmed = happened.harmed or self.progress.elapsed
                 if self._over.wait(seconds):
                     break
         except (HarnessError, OSError) as error:
@@ -280,6 +285,7 @@ class Run:
             for node in targets if fault.mark else ():
                 self.nodes.trouble(node, fault.mark, over=True)
             happened.ended = self.progress.elapsed
+            happened.harmed = happened.harmed or happened.ended
             with self._mu:
                 self.progress.active.remove(happened)
 
@@ -314,12 +320,11 @@ class Run:
                         continue
                     result = (value, version, err.value)
                     operation = Recorded(0, "get", key, (), result, called, time.monotonic())
-                    self.recording.add(operation, f"final {key}")
+                    self.recording.add(operation, f"final {key}", is_counted=False)
                     if version < wanted.version:
                         lost.append(f"{key}: version {wanted.version} was acknowledged, version {version} is there")
                     elif version == wanted.version and value != wanted.value:
                         lost.append(f"{key}: version {version} is {value!r}, and {wanted.value!r} was acknowledged")
-        self.recording.flush()
         return lost
 
     # -------------------------------------------------------------- the verdict
@@ -343,7 +348,7 @@ class Run:
         if self.scenario.must_install and not self._installed:
             self._notes.append("no node needed a snapshot, so this run has not shown what it is for; give it longer")
         if self._installed:
-            self._notes.append(f"{self._installed} times a node was brought up to date by a snapshot")
+            self._notes.append(f"nodes brought up to date by a snapshot: {self._installed}")
         sent = sum(each["bytes"] for way, each in counts.items() if "clients" not in way)
         connections = sum(each["connections"] for each in counts.values())
         self._notes.append(f"between nodes {sent / 1e6:.1f} MB, over {connections} connections in all")
@@ -361,8 +366,15 @@ class Run:
             throughput=(rates / length if length else 0.0, whole),
             times=times,
             series=[
-                (each.done, each.failed, each.times.percentile(50), each.times.percentile(99), each.times.largest)
-                for each in recording.seconds[: int(until + 1)]
+                (
+                    each.done,
+                    each.failed,
+                    round(each.times.percentile(50), 5),
+                    round(each.times.percentile(99), 5),
+                    round(each.times.largest, 5),
+                    round(recording.gap(number, number + 1), 3),
+                )
+                for number, each in enumerate(recording.seconds[: max(int(until), 1)])
             ],
             roles=[(round(at - self.progress.began_at, 3), *rest) for at, *rest in self._roles],  # type: ignore[misc]
             notes=self._notes,
@@ -381,7 +393,9 @@ class Run:
         words = f"{checked.operations:,} operations on {checked.keys:,} keys, decided in {checked.seconds:.1f} s"
         if checked.explanation:
             words = f"{checked.explanation} ({words})"
-        recovered = f"answers again within {limit:.1f} s ({self.options.recover_within:g} election timeouts) of each fault"
+        recovered = (
+            f"answers again within {limit:.1f} s ({self.options.recover_within:g} election timeouts) of each fault"
+        )
         slowest = max((each.recovery for each in happened if each.recovery is not None), default=0.0)
         if late:
             first = late[0]

@@ -1,7 +1,7 @@
 """What can be done to a cluster, and undone.
 
-Each fault is a generator: it does harm, yields how many seconds to wait, once or again and again, and undoes the harm when it is
-closed. So it ends well, whatever ends it.
+Each fault is a generator: it does harm, yields how many seconds to wait, once or again and again, and undoes the harm
+when it is closed. So it ends well, whatever ends it.
 """
 
 from __future__ import annotations
@@ -253,14 +253,26 @@ FAULTS = {
     "mute": Fault("what {target} sends to the others is held back", _ways("hold", True, incoming=False), "mute"),
     "deaf": Fault("what the others send to {target} is held back", _ways("hold", True, outgoing=False), "deaf"),
     "refuse": Fault("links of {target} are reset, and refuse new ones", _ways("refuse", True, cut=True), "refused"),
-    "garbage": Fault("links of {target} are reset, and new ones begin with garbage", _ways("garbage", True, cut=True), "garbled"),
-    "half-open": Fault("the far ends of links of {target} are gone, and nobody is told", _ways("half_open", True), "half-open"),
+    "garbage": Fault(
+        "links of {target} are reset, and new ones begin with garbage", _ways("garbage", True, cut=True), "garbled"
+    ),
+    "half-open": Fault(
+        "the far ends of links of {target} are gone, and nobody is told", _ways("half_open", True), "half-open"
+    ),
     "flap": Fault("{percent:.0f} % of all links are black holes, now these, now others", _flap, "flapping"),
-    "weather": Fault("all links, clients' too, delay by up to {strength:.3f} s, and are reset now and then", _weather, ""),
+    "weather": Fault(
+        "all links, clients' too, delay by up to {strength:.3f} s, and are reset now and then", _weather, ""
+    ),
     "slow-link": Fault("links of {target}: {strength:.3f} s and more each way, 200 kB/s", _slow_link, "slow links"),
-    "slow-disk": Fault("each fsync of {target} takes {strength:.3f} s more", _surroundings("disk_delay", 0.0), "slow disk"),
-    "slow-cpu": Fault("{target} has no processor for {percent:.0f} % of the time", _surroundings("busy", 0.0), "slow CPU"),
-    "full-disk": Fault("the disk of {target} is full; it is emptied and the node started again", _full_disk, "full disk"),
+    "slow-disk": Fault(
+        "each fsync of {target} takes {strength:.3f} s more", _surroundings("disk_delay", 0.0), "slow disk"
+    ),
+    "slow-cpu": Fault(
+        "{target} has no processor for {percent:.0f} % of the time", _surroundings("busy", 0.0), "slow CPU"
+    ),
+    "full-disk": Fault(
+        "the disk of {target} is full; it is emptied and the node started again", _full_disk, "full disk"
+    ),
     "skew": Fault("clocks of {target} run up to {percent:.1f} % fast or slow", _skew, "clock"),
     "jump": Fault("the clock of {target} jumps by {strength:+.1f} s", _jump, "clock"),
 }

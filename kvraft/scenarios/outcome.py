@@ -25,9 +25,10 @@ class Happened:
 
     Attributes:
         targets: the nodes that it was done to.
-        began, ended: when.
+        began, harmed, ended: when; between the first two the harm is done, as a kill that waits for the process' end.
         gap: the longest time without an answer that has a part in it.
-        recovery: seconds from when the cluster had to answer until it did; None: never, or the run ended before.
+        recovery: seconds from when the cluster had to answer until it did, what was asked from then on; None: never, or
+            the run ended before.
         from_end: whether it had to answer only once this step, and those that overlapped it, had ended.
         is_late: whether that took longer than it may.
     """
@@ -35,6 +36,7 @@ class Happened:
     step: Step
     targets: list[int]
     began: float
+    harmed: float = 0.0
     ended: float = 0.0
     gap: float = 0.0
     recovery: float | None = None
@@ -69,7 +71,8 @@ class Outcome:
         outcomes: of operations, by how they ended.
         throughput: answers a second outside of faults; in all.
         times: of answers outside of failovers: in seconds that no step touches.
-        series: (answered, failed, p50, p99, largest) of each second.
+        series: of each second: operations answered; failed; the p50, p99 and largest time of those answered; the
+            longest time without an answer that has a part in it.
         roles: (when, node, role, term), as nodes told of changes.
         notes: what else there is to know.
         history: the file; None: it was not kept.
@@ -86,7 +89,7 @@ class Outcome:
     outcomes: Mapping[str, int]
     throughput: tuple[float, float]
     times: Histogram
-    series: list[tuple[int, int, float, float, float]]
+    series: list[tuple[int, int, float, float, float, float]]
     roles: list[tuple[float, int, str, int]]
     notes: list[str] = field(default_factory=list)
     history: Path | None = None
@@ -153,8 +156,8 @@ class Outcome:
 def judge_recoveries(happened: Sequence[Happened], recording: Recording, until: float, limit: float) -> None:
     """Fills in what answers there were around each step.
 
-    A step that the cluster must survive is measured from its beginning, if no other one is on then; another one from when it and
-    those that overlap it are over.
+    A step that the cluster must survive is measured from when its harm is done, if no other one is on then; another one
+    from when it and those that overlap it are over.
 
     Args:
         until: when the load ended.
@@ -164,7 +167,7 @@ def judge_recoveries(happened: Sequence[Happened], recording: Recording, until: 
         others = [other for other in happened if other is not each]
         overlaps = any(other.began < each.ended and each.began < other.ended for other in others)
         each.from_end = not each.step.survivable or overlaps
-        ready = each.began
+        ready = each.harmed
         if each.from_end:
             ready = each.ended
             while later := [other.ended for other in others if other.began <= ready < other.ended]:

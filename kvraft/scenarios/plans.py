@@ -1,7 +1,7 @@
 """The scenarios: what each shows, and its plan, drawn from a seed.
 
-A plan is a pure function of scenario, seed, seconds, number of nodes and the way of reading. Which node leads when a step begins is
-not known before, so steps name it by what it is then.
+A plan is a pure function of scenario, seed, seconds, number of nodes and the way of reading. Which node leads when a
+step begins is not known before, so steps name it by what it is then.
 """
 
 from __future__ import annotations
@@ -76,9 +76,7 @@ def make_plan(scenario: Scenario, *, seed: int, seconds: float, nodes: int, read
     Raises:
         UsageError: there is no time for even one.
     """
-    draw = Draw(
-        choice=random.Random(f"{scenario.name}/{seed}"), end=seconds - CALM_SECONDS, nodes=nodes, reads=reads
-    )
+    draw = Draw(choice=random.Random(f"{scenario.name}/{seed}"), end=seconds - CALM_SECONDS, nodes=nodes, reads=reads)
     steps = sorted(scenario.plan(draw), key=lambda step: step.at)
     if not steps:
         raise UsageError(f"{seconds:g} s are too few for a fault of {scenario.name}: give it --seconds 20 or more")
@@ -224,7 +222,7 @@ SCENARIOS = {
         ),
         Scenario(
             name="unreliable",
-            shows="Delays and resets on all links, the clients' too: operations are sent again, and none is done twice.",
+            shows="Delays and resets on all links, the clients' too: operations are sent again, none is done twice.",
             plan=_unreliable,
             needs_fronts=True,
         ),
@@ -242,7 +240,7 @@ SCENARIOS = {
             name="snapshot-catch-up",
             shows="A follower comes back when the log it lacks is gone: it is brought up to date by a snapshot.",
             plan=_snapshot_catch_up,
-            snapshot_bytes=128 << 10,
+            snapshot_bytes=24 << 10,
             must_install=True,
         ),
         Scenario(

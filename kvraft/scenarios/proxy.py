@@ -3,12 +3,13 @@
     node 0 --dials--> proxy's port for 0->1 --> node 1
                       bytes towards 1 obey way 0->1, those back obey way 1->0
 
-A way is what one node sends to another, on whichever connection; so a fault can have one direction only. Bytes keep their
-order and none is lost within a connection, as TCP has it: what a black hole holds back comes through when it is gone,
-unless the connection was given up meanwhile.
+A way is what one node sends to another, on whichever connection; so a fault can have one direction only. Bytes keep
+their order and none is lost within a connection, as TCP has it: what a black hole holds back comes through when it is
+gone, unless the connection was given up meanwhile.
 
-`Proxy` is for a running event loop. `python -m kvraft.scenarios.proxy` runs one as a process, told what to do by lines of
-JSON on its stdin (`Network` writes them); it ends with its stdin, and if nobody said goodbye it removes the folder of the run.
+`Proxy` is for a running event loop. `python -m kvraft.scenarios.proxy` runs one as a process, told what to do by lines
+of JSON on its stdin (`Network` writes them); it ends with its stdin, and if nobody said goodbye it removes the folder
+of the run.
 """
 
 from __future__ import annotations

@@ -1,13 +1,15 @@
 """What clients did, as it comes: a file for the checker, and counts for those who look.
 
-The file is JSON Lines as `tester check-history` reads it (model kv). A put that ended as MAYBE is written as that; an operation
-whose end nobody knows has no return. What the cluster refused was not done, and is counted only.
+The file is JSON Lines as `tester check-history` reads it (model kv). A put that ended as MAYBE is written as that; an
+operation whose end nobody knows has no return. What the cluster refused was not done, and is counted only.
 
 Of times only the counts of slots of 10 ms are kept, so that a long run needs no more memory than a short one.
 """
 
 from __future__ import annotations
 
+import threading
+import time
 from array import array
 from collections import Counter
 from dataclasses import dataclass
@@ -49,7 +51,7 @@ class Second:
 
 
 class Recording:
-    """A history file that grows, and what it says. One thread records; others may look.
+    """A history file that grows, and what it says. Any thread may record, and look.
 
     Attributes:
         began_at: time.monotonic() from which seconds are counted; 0.0 until `begin`, and nothing is counted then.
@@ -61,6 +63,8 @@ class Recording:
 
     def __init__(self, path: Path) -> None:
         self.path, self.began_at = path, 0.0
+        self._mu = threading.Lock()
+        self._origin = time.monotonic()
         self.operations = 0
         self.outcomes: Counter[str] = Counter()
         self.acknowledged: dict[str, Acknowledged] = {}
@@ -74,14 +78,24 @@ class Recording:
         self._first, self._last, self._earliest = array("d"), array("d"), array("d")
 
     def begin(self, at: float) -> None:
-        """Says that the run has begun, at time.monotonic() `at`. On the thread that records."""
-        self.began_at = at
-        early, self._early = self._early, []
-        for called, returned in early:
-            self._count(called, returned)
+        """Says that the run has begun, at time.monotonic() `at`."""
+        with self._mu:
+            self.began_at = at
+            early, self._early = self._early, []
+            for called, returned in early:
+                self._count(called, returned)
 
-    def add(self, operation: Recorded, client: int | str | None = None) -> None:
-        """Records an operation that has ended; `client`, if it is not the operation's."""
+    def add(self, operation: Recorded, client: int | str | None = None, *, is_counted: bool = True) -> None:
+        """Records an operation that has ended.
+
+        Args:
+            client: who asked, if it is not the operation's.
+            is_counted: whether it is one of the load, which counts and times are about.
+        """
+        with self._mu:
+            self._add(operation, client, is_counted)
+
+    def _add(self, operation: Recorded, client: int | str | None, is_counted: bool) -> None:
         asked: dict[str, Any]
         if operation.kind == "get":
             value, version, outcome = operation.result
@@ -94,20 +108,19 @@ class Recording:
             answer = {"err": outcome}
             if outcome == "OK" and version >= self.acknowledged.get(operation.key, _NOTHING).version:
                 self.acknowledged[operation.key] = Acknowledged(version + 1, value)
-        self.outcomes[outcome] += 1
         returned = operation.returned_at
-        if outcome in ANSWERS and returned is not None:
-            self._count(operation.called_at, returned)
-        else:
+        if outcome not in ANSWERS or returned is None:
             answer = returned = None
-            self._count(operation.called_at, None)
+        if is_counted:
+            self.outcomes[outcome] += 1
+            self._count(operation.called_at, returned)
         if outcome == "REFUSED":
             return
         self.operations += 1
         line = {
             "client": operation.client if client is None else client,
-            "call": int(operation.called_at * 1e9),
-            "return": None if returned is None else int(returned * 1e9),
+            "call": int((operation.called_at - self._origin) * 1e9),
+            "return": None if returned is None else int((returned - self._origin) * 1e9),
             "input": asked,
             "output": answer,
         }
@@ -143,7 +156,7 @@ class Recording:
         return self.seconds[int(at)]
 
     def gap(self, begin: float, end: float) -> float:
-        """The longest time without an answer that has a part in [begin, end], in seconds; as far as anything was recorded."""
+        """The longest time without an answer that has a part in [begin, end], in seconds."""
         first, last = self._first, self._last
         index = min(int(begin / SLOT_SECONDS), len(first) - 1)
         before = 0.0
@@ -173,20 +186,17 @@ class Recording:
         return None if least == inf else least - at
 
     def between(self, begin: float, end: float) -> tuple[float, Histogram]:
-        """(answers a second, how long they took) in the whole seconds in [begin, end]; 0 and nothing if there are none."""
+        """(answers a second, how long they took) in the whole seconds in [begin, end]; 0 if there are none."""
         times = Histogram()
         numbers = range(int(begin) if begin == int(begin) else int(begin) + 1, min(int(end), len(self.seconds)))
         for number in numbers:
             times.merge(self.seconds[number].times)
         return (times.count / len(numbers) if len(numbers) else 0.0), times
 
-    def flush(self) -> None:
-        """Has the file hold all that was recorded."""
-        self._file.flush()
-
     def close(self) -> None:
-        """Twice is fine."""
-        self._file.close()
+        """Has the file hold all that was recorded; twice is fine."""
+        with self._mu:
+            self._file.close()
 
 
 _NOTHING = Acknowledged(0, "")

@@ -1,6 +1,6 @@
 """Is the history of a run linearizable? Decided by our checker, a slice of the keys at a time, in bounded memory.
 
-    history.jsonl --by key--> slices of some megabytes --one after the other--> tester.porcupine --> LINEARIZABLE, or the culprit
+    history.jsonl --by key--> slices of some megabytes --one by one--> tester.porcupine --> linearizable, or the culprit
 
 Keys do not know of each other, so a history is linearizable if the part of each key is. The checker decides versioned
 keys exactly, without a search: there is no time limit that could be reached.
@@ -28,7 +28,7 @@ from tester.porcupine import (
     check_operations,
     check_operations_verbose,
     kv_model,
-    visualize,
+    visualize_html,
 )
 
 __all__ = ["Checked", "check"]
@@ -100,7 +100,9 @@ _decode = msgspec.json.Decoder(_Line).decode
 _decode_key = msgspec.json.Decoder(_LineOfKey).decode
 
 
-def check(history: Path, *, slice_bytes: int = SLICE_BYTES, on_slice: Callable[[int, int], Any] | None = None) -> Checked:
+def check(
+    history: Path, *, slice_bytes: int = SLICE_BYTES, on_slice: Callable[[int, int], Any] | None = None
+) -> Checked:
     """Checks the file; a culprit's operations go into culprit.jsonl, and a page of them, beside it.
 
     Args:
@@ -130,10 +132,8 @@ def check(history: Path, *, slice_bytes: int = SLICE_BYTES, on_slice: Callable[[
                         page = None
                         if len(part) <= MOST_DRAWN:
                             page = history.with_name("culprit.html")
-                            visualize(kv_model(), info, page, time_unit="ns")
-                        return Checked(
-                            result.value, operations, keys, seconds, info.explanation, key, place, page
-                        )
+                            page.write_text(visualize_html(kv_model(), info, time_unit="ns"), encoding="utf-8")
+                        return Checked(result.value, operations, keys, seconds, info.explanation, key, place, page)
                 if on_slice is not None:
                     on_slice(number + 1, len(paths))
     except (OSError, msgspec.DecodeError) as error:
