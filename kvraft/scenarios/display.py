@@ -158,8 +158,10 @@ class View:
             for each in tuple(run.progress.active)
         ]
         future = [step for step in run.plan if step.at > elapsed]
-        if run.progress.began_at and future:
+        if future:
             lines.append(Text(f"next   in {future[0].at - elapsed:.1f} s: {describe(future[0])}", style="dim"))
+        if not run.progress.began_at:
+            return [Text(f"first  {describe(run.plan[0])}", style="dim")]
         return lines or [Text("next   no more faults", style="dim")]
 
     def _phase_words(self) -> str:
