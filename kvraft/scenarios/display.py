@@ -24,6 +24,8 @@ __all__ = ["View", "console_for", "print_outcome", "print_plan"]
 REFRESH_SECONDS = 0.25
 PLAIN_SECONDS = 2.0
 PLAIN_WIDTH = 140
+MOST_STEPS = 20
+"""Of a plan that are told beforehand, and in the table at the end."""
 
 _ROLES = {"leader": "bold green", "candidate": "yellow", "follower": ""}
 
@@ -47,8 +49,10 @@ def print_plan(console: Console, run: Run) -> None:
         soft_wrap=True,
         markup=False,
     )
-    for step in run.plan:
+    for step in run.plan[:MOST_STEPS]:
         console.print(f"  {_when(step)}  {describe(step)}", soft_wrap=True, markup=False)
+    if len(run.plan) > MOST_STEPS:
+        console.print(f"  … and {len(run.plan) - MOST_STEPS} more, until {run.plan[-1].at:.0f} s")
 
 
 def _when(step: Step) -> str:
@@ -224,6 +228,8 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
         console.print(f"  [{style}]{mark}[/]  {promise.name}: {escape(promise.detail)}", soft_wrap=True)
     if outcome.happened:
         console.print(_table_of(outcome.happened, outcome.election))
+        if len(outcome.happened) > MOST_STEPS:
+            console.print(f"these are the {MOST_STEPS} of {len(outcome.happened)} faults with the longest gaps")
     outside, whole = outcome.throughput
     console.print(
         f"{outcome.seconds:.0f} s of load: {whole:.0f} op/s, {outside:.0f} op/s outside of faults, there p99 "
@@ -239,7 +245,8 @@ def _table_of(happened: Sequence[Happened], election: float) -> Table:
     table = Table(box=None, pad_edge=False)
     for title in ("at", "for", "fault", "gap", "recovered", "timeouts"):
         table.add_column(title, justify="left" if title == "fault" else "right")
-    for each in happened:
+    worst = sorted(happened, key=lambda each: (each.is_late, each.gap), reverse=True)[:MOST_STEPS]
+    for each in sorted(worst, key=lambda each: each.began):
         recovered = "never" if each.recovery is None else f"{each.recovery:.2f} s"
         table.add_row(
             f"{each.began:.1f} s",
@@ -250,7 +257,7 @@ def _table_of(happened: Sequence[Happened], election: float) -> Table:
             "" if each.recovery is None else f"{each.recovery / election:.1f}",
             style="bold red" if each.is_late else "",
         )
-    if any(each.from_end for each in happened):
+    if any(each.from_end for each in worst):
         table.caption = "* after the end of the fault, and of those that overlapped it"
         table.caption_justify = "left"
     return table

@@ -150,6 +150,7 @@ class Run:
 
         Raises:
             HarnessError: the cluster did not start, or the proxy or the load failed.
+            KeyboardInterrupt: it was ended before the load had begun.
         """
         options = self.options
         with contextlib.ExitStack() as stack:
@@ -223,9 +224,9 @@ class Run:
         probes = Probes(self.nodes.addresses, self.recording, reads=self.options.reads, seed=self.options.seed)
         thread = threading.Thread(target=work, name="load")
         thread.start()
+        faults = threading.Thread(target=self._faults, name="faults")
         try:
             self._await(lambda: self._has_begun.is_set() or ended.is_set(), START_SECONDS, tick)
-            faults = threading.Thread(target=self._faults, name="faults")
             if self._has_begun.is_set():
                 self.progress.phase = "running"
                 faults.start()
@@ -238,10 +239,12 @@ class Run:
             while thread.is_alive():
                 thread.join(0.2)
                 tick()
-            if self._has_begun.is_set():
+            if faults.ident is not None:
                 faults.join()
         if self._load_error is not None and not self.stop.is_set():
             raise HarnessError(f"the load failed: {self._load_error}") from self._load_error
+        if self.stop.is_set() and not self.progress.began_at:
+            raise KeyboardInterrupt  # there is nothing to judge
         self._until = min(self.progress.elapsed, self.options.seconds) if self.progress.began_at else 0.0
 
     def _on_second(self, second: Second) -> None:
