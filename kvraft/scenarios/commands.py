@@ -23,7 +23,7 @@ from labrpc.errors import HarnessError, UsageError
 
 __all__ = ["register", "run_scenario"]
 
-HELD, BROKEN, MISUSE, FAULT = 0, 1, 2, 3
+HELD, BROKEN, MISUSE, UNDECIDED = 0, 1, 2, 3
 INTERRUPTED = 130
 
 
@@ -67,7 +67,8 @@ def scenario(
     The plan of faults is drawn from the seed. All that clients did is recorded, and checked for linearizability.
     Ctrl-C ends it early, with a verdict of what ran.
 
-    Exit codes: 0 every promise was kept; 1 one was broken; 2 misuse; 3 the run itself failed.
+    Exit codes: 0 every promise was kept; 1 one was broken; 2 misuse; 3 the run itself failed, or the machine
+    was too busy for a verdict.
     """
     if list_them:
         width = max(map(len, SCENARIOS))
@@ -100,10 +101,10 @@ def scenario(
         raise SystemExit(MISUSE) from None
     except (HarnessError, OSError) as error:
         print(f"kvraft: the run failed: {error}", file=sys.stderr)
-        raise SystemExit(FAULT) from None
+        raise SystemExit(UNDECIDED) from None
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
-    raise typer.Exit(HELD if outcome.held else BROKEN)
+    raise typer.Exit(HELD if outcome.held else BROKEN if outcome.broken else UNDECIDED)
 
 
 def run_scenario(

@@ -212,17 +212,16 @@ def _links(faults: dict[tuple[str, str], Conditions], nodes: int) -> str:
 def print_outcome(console: Console, outcome: Outcome) -> None:
     """The verdict first, then what it rests on."""
     held = outcome.held
-    words = (
-        "HELD: every promise was kept"
-        if held
-        else "BROKEN: "
-        + "; ".join(
-            promise.name if promise.kept is not None else f"{promise.name}: undecided"
-            for promise in outcome.promises
-            if not promise.kept
-        ).replace("no acknowledged write lost", "an acknowledged write was lost")
+    if held:
+        words = "HELD: every promise was kept"
+    elif outcome.broken:
+        broken = "; ".join(promise.name for promise in outcome.promises if promise.kept is False)
+        words = "BROKEN: " + broken.replace("no acknowledged write lost", "an acknowledged write was lost")
+    else:
+        words = "UNDECIDED: " + "; ".join(promise.name for promise in outcome.promises if promise.kept is None)
+    console.print(
+        Text(words, style="bold green" if held else "bold red" if outcome.broken else "bold yellow"), soft_wrap=True
     )
-    console.print(Text(words, style="bold green" if held else "bold red"), soft_wrap=True)
     for promise in outcome.promises:
         mark, style = {True: ("yes", "green"), False: ("NO ", "bold red"), None: ("?  ", "yellow")}[promise.kept]
         console.print(f"  [{style}]{mark}[/]  {promise.name}: {escape(promise.detail)}", soft_wrap=True)

@@ -12,14 +12,26 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kvraft.scenarios.proxy import PLAIN, Conditions, as_json
 from labrpc.errors import HarnessError
 
-__all__ = ["CLIENTS", "Network"]
+__all__ = ["CLIENTS", "Counts", "Network"]
 
 CLIENTS = "clients"
+
+
+class Counts(NamedTuple):
+    """What a proxy says of itself.
+
+    Attributes:
+        ways: of each way, "0->1": "bytes" that came through, "connections" opened.
+        late: when, in time.monotonic() seconds, and for how long the machine held it up.
+    """
+
+    ways: dict[str, dict[str, int]]
+    late: list[tuple[float, float]]
 
 
 class Network:
@@ -88,10 +100,10 @@ class Network:
         """All ways between nodes."""
         return [(a, b) for a in self.ends for b in self.ends if a != b]
 
-    def counts(self) -> dict[str, dict[str, int]]:
-        """By way, "0->1": bytes that came through, connections opened."""
-        found: dict[str, dict[str, int]] = self._ask(counts=True)
-        return found
+    def counts(self) -> Counts:
+        """What came through, and when the proxy was held up."""
+        found = self._ask(counts=True)
+        return Counts(found["ways"], [(float(at), float(seconds)) for at, seconds in found["late"]])
 
     def close(self) -> None:
         """Ends the proxy; twice is fine."""

@@ -11,7 +11,7 @@ from kvraft.load import Histogram
 from kvraft.scenarios.faults import Step, describe
 from kvraft.scenarios.recording import Recording
 
-__all__ = ["Happened", "Outcome", "Promise", "judge_recoveries"]
+__all__ = ["Happened", "Outcome", "Promise", "calm_seconds", "held_up_for", "judge_recoveries"]
 
 FORMAT, VERSION = "kvraft scenario", 1
 
@@ -103,6 +103,11 @@ class Outcome:
         return all(promise.kept for promise in self.promises)
 
     @property
+    def broken(self) -> bool:
+        """Whether a promise was broken; if neither, something could not be decided."""
+        return any(promise.kept is False for promise in self.promises)
+
+    @property
     def election(self) -> float:
         """The longest election timeout, in seconds: what recoveries are measured in."""
         return float(self.settings["election"][1])
@@ -180,6 +185,12 @@ def judge_recoveries(happened: Sequence[Happened], recording: Recording, until: 
             each.is_late = each.recovery > limit
         if not each.from_end and each.gap > limit:
             each.is_late = True
+
+
+def held_up_for(happened: Happened, held_up: Sequence[tuple[float, float]], limit: float) -> float:
+    """Seconds of `held_up`, (when, how long), from the beginning of a step until it had to be over."""
+    end = happened.ended + max(limit, happened.recovery or 0.0)
+    return sum(max(min(at + seconds, end) - max(at, happened.began), 0.0) for at, seconds in held_up)
 
 
 def calm_seconds(happened: Sequence[Happened], until: float, after: float) -> list[tuple[float, float]]:

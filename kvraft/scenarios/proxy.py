@@ -31,6 +31,12 @@ __all__ = ["PLAIN", "Conditions", "Proxy"]
 MOST_HELD = 1 << 20
 """Bytes of one direction of a connection that wait here; then its sender has to wait."""
 
+BACKLOG = 64
+"""Connections that wait to be accepted. A proxy that was held up had better not find thousands that were given up."""
+
+LATE_SECONDS = 0.1
+"""From when on the proxy says that it was held up."""
+
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -193,6 +199,17 @@ class Proxy:
         self._ways: dict[tuple[str, str], Way] = {}
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self.late: list[tuple[float, float]] = []
+        """When it was held up, in time.monotonic() seconds, and for how long: the machine's fault, not the nodes'."""
+
+    async def watch_itself(self) -> None:
+        """Notes when it was held up, as long as it runs."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LATE_SECONDS / 2
+            await asyncio.sleep(LATE_SECONDS / 2)
+            if (late := loop.time() - due) > LATE_SECONDS:
+                self.late.append((due, late))
 
     def way(self, source: str, target: str) -> Way:
         """What `source` sends to `target`."""
@@ -209,7 +226,7 @@ class Proxy:
         def make() -> _End:
             return _Accepted(self, forth, back, host, int(target_port))
 
-        server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", port, backlog=1024)
+        server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", port, backlog=BACKLOG)
         self._servers.append(server)
         return f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
@@ -283,6 +300,7 @@ class _Accepted(_End):
 
     async def _connect(self) -> None:
         """Opens the other side, as soon as bytes go both ways."""
+        await asyncio.sleep(0.001)  # a dialer that has given up meanwhile is heard of first
         opening = asyncio.Event()
         ways = (self.way, self._back)
         for way in ways:
@@ -327,9 +345,10 @@ async def _obey(folder: str | None) -> None:
         answer: Any = None
         if "links" in command:
             proxy = Proxy(command["seed"])
+            proxy.start(proxy.watch_itself())
             answer = [await proxy.listen(*link) for link in command["links"]]
         elif "counts" in command:
-            answer = proxy.counts()
+            answer = {"ways": proxy.counts(), "late": proxy.late}
         elif "bye" in command:
             is_told = True
             break

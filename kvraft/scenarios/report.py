@@ -52,7 +52,8 @@ def report_html(outcome: Outcome) -> str:
 
 def _verdict(outcome: Outcome) -> str:
     held = outcome.held
-    words = "Held" if held else "Broken"
+    words, kind = ("Held", "good") if held else ("Broken", "bad") if outcome.broken else ("Undecided", "doubt")
+    heading = f'<h1 class="{kind}">{words}: {escape(str(outcome.settings["scenario"]))}</h1>'
     rows = []
     for promise in outcome.promises:
         mark, kind = {True: ("kept", "good"), False: ("broken", "bad"), None: ("undecided", "doubt")}[promise.kept]
@@ -72,10 +73,8 @@ def _verdict(outcome: Outcome) -> str:
         f"seed {settings['seed']}, {outcome.seconds:.0f} s of load"
         + (", ended before its time" if outcome.was_stopped else "")
     )
-    return (
-        f'<h1 class="{"good" if held else "bad"}">{words}: {escape(str(settings["scenario"]))}</h1>'
-        f"<p>{escape(outcome.shows)}</p><p class=soft>{escape(facts)}</p><ul class=promises>{''.join(rows)}</ul>{link}"
-    )
+    words = f"<p>{escape(outcome.shows)}</p><p class=soft>{escape(facts)}</p>"
+    return f"{heading}{words}<ul class=promises>{''.join(rows)}</ul>{link}"
 
 
 def _faults(outcome: Outcome) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Awaitable, Callable
 
@@ -236,6 +237,21 @@ def test_where_nobody_listens_the_dialer_is_reset():
         await proxy.close()
 
     asyncio.run(run())
+
+
+def test_a_proxy_that_was_held_up_forgets_those_who_gave_up_and_says_so():
+    async def test(proxy: Proxy, far: Far, port: str) -> None:
+        proxy.start(proxy.watch_itself())
+        await asyncio.sleep(0.1)
+        for _ in range(40):
+            with socket.create_connection(("127.0.0.1", int(port.rpartition(":")[2]))):
+                pass
+        time.sleep(0.3)  # nothing runs on this loop meanwhile
+        await echo(await dial(port), b"1")
+        assert far.lost == 0, "nobody was connected who had gone"
+        assert any(seconds > 0.2 for _, seconds in proxy.late)
+
+    on_a_link(test)
 
 
 def test_conditions_that_cannot_be():

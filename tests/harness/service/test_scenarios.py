@@ -20,7 +20,7 @@ from kvraft.scenarios.commands import run_scenario
 from kvraft.scenarios.disk import BadDisk, FaultyFiles
 from kvraft.scenarios.driver import Options, Run
 from kvraft.scenarios.faults import FAULTS, Step, describe
-from kvraft.scenarios.outcome import Happened, Outcome, Promise, calm_seconds, judge_recoveries
+from kvraft.scenarios.outcome import Happened, Outcome, Promise, calm_seconds, held_up_for, judge_recoveries
 from kvraft.scenarios.plans import SCENARIOS, make_plan
 from kvraft.scenarios.recording import Recording
 from kvraft.scenarios.report import report_html
@@ -193,6 +193,7 @@ def test_recoveries_are_judged_from_when_the_cluster_must_answer(tmp_path):
     assert (never[0].recovery, never[0].is_late) == (None, False), "the run ended before it could"
     judge_recoveries(never, recording, 12.0, 1.0)
     assert never[0].is_late
+    assert held_up_for(both[0], [(1.0, 1.5), (2.2, 0.1), (3.9, 5.0)], 1.0) == pytest.approx(0.5 + 0.1 + 0.1)
     assert calm_seconds(both, 10.0, 0.5) == [(0.0, 2.0), (5.0, 10.0)]
     recording.close()
 
@@ -303,8 +304,10 @@ def test_an_outcome_is_json_and_only_kept_promises_hold():
     told = json.loads(json.dumps(outcome().as_json()))
     assert told["held"] is False
     assert told["faults"][0]["recovery"] is None
-    for kept, held in ((True, True), (False, False), (None, False)):
-        assert outcome(promises=[Promise("linearizable", kept, "")]).held is held
+    for kept, held, word in ((True, True, "Held"), (False, False, "Broken"), (None, False, "Undecided")):
+        each = outcome(promises=[Promise("linearizable", kept, "")])
+        assert (each.held, each.broken) == (held, kept is False)
+        assert f"{word}: leader-churn" in report_html(each)
 
 
 # -------------------------------------------------------------- runs
