@@ -246,13 +246,12 @@ def _table_of(happened: Sequence[Happened], election: float) -> Table:
         table.add_column(title, justify="left" if title == "fault" else "right")
     worst = sorted(happened, key=lambda each: (each.is_late, each.gap), reverse=True)[:MOST_STEPS]
     for each in sorted(worst, key=lambda each: each.began):
-        recovered = "never" if each.recovery is None else f"{each.recovery:.2f} s"
         table.add_row(
             f"{each.began:.1f} s",
             f"{each.ended - each.began:.1f} s",
             Text(each.text),
             f"{each.gap:.2f} s",
-            recovered + (" *" if each.from_end else ""),
+            each.recovery_text,
             "" if each.recovery is None else f"{each.recovery / election:.1f}",
             style="bold red" if each.is_late else "",
         )

@@ -45,7 +45,15 @@ class Happened:
 
     @property
     def text(self) -> str:
+        """What was done, in words."""
         return describe(self.step, self.targets)
+
+    @property
+    def recovery_text(self) -> str:
+        """The recovery in words; an asterisk if it is from the end."""
+        if self.recovery is None:
+            return "never" if self.is_late else "not seen"  # the run ended before
+        return f"{self.recovery:.2f} s{' *' if self.from_end else ''}"
 
 
 @dataclass(frozen=True)

@@ -80,13 +80,11 @@ def _verdict(outcome: Outcome) -> str:
 def _faults(outcome: Outcome) -> str:
     rows = []
     for number, each in enumerate(outcome.happened, 1):
-        recovery = "never" if each.recovery is None else f"{each.recovery:.2f} s"
         multiple = "" if each.recovery is None else f"{each.recovery / outcome.election:.1f}"
-        star = "*" if each.from_end else ""
         rows.append(
             f'<tr class="{"late" if each.is_late else ""}"><td>{number}</td><td>{each.began:.1f} s</td>'
             f"<td>{each.ended - each.began:.1f} s</td><td class=text>{escape(each.text)}</td>"
-            f"<td>{each.gap:.2f} s</td><td>{recovery}{star}</td><td>{multiple}</td></tr>"
+            f"<td>{each.gap:.2f} s</td><td>{each.recovery_text}</td><td>{multiple}</td></tr>"
         )
     note = ""
     if any(each.from_end for each in outcome.happened):
@@ -113,7 +111,7 @@ def _details(outcome: Outcome) -> str:
     ]
     rows = "".join(f"<tr><td class=text>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in facts)
     notes = "".join(f"<li>{escape(note)}</li>" for note in outcome.notes)
-    return f"<table>{rows}</table>" + (f"<ul>{notes}</ul>" if notes else "")
+    return f"<table class=numbers>{rows}</table>" + (f"<ul>{notes}</ul>" if notes else "")
 
 
 # -------------------------------------------------------------- charts
@@ -168,11 +166,18 @@ def _x(at: float, seconds: float) -> float:
 
 
 def _bands(happened: Sequence[Happened], seconds: float, top: float = 0, bottom: float = CHART_HEIGHT) -> str:
+    """What times faults touch; those that overlap make one band."""
+    bands: list[tuple[float, float, bool]] = []
+    for each in sorted(happened, key=lambda each: each.began):
+        if bands and each.began < bands[-1][1]:
+            began, ended, is_late = bands[-1]
+            bands[-1] = (began, max(ended, each.ended), is_late or each.is_late)
+        else:
+            bands.append((each.began, each.ended, each.is_late))
     return "".join(
-        f'<rect class="band{" late" if each.is_late else ""}" x="{_x(each.began, seconds)}" y="{top}" '
-        f'width="{max(_x(each.ended, seconds) - _x(each.began, seconds), 1.5):.1f}" height="{bottom - top}">'
-        f"<title>{escape(each.text)}: {each.began:.1f} s to {each.ended:.1f} s</title></rect>"
-        for each in happened
+        f'<rect class="band{" late" if is_late else ""}" x="{_x(began, seconds)}" y="{top}" '
+        f'width="{max(_x(ended, seconds) - _x(began, seconds), 1.5):.1f}" height="{bottom - top}"/>'
+        for began, ended, is_late in bands
     )
 
 

@@ -26,7 +26,7 @@ from kvraft.scenarios.recording import Recording
 from kvraft.scenarios.report import report_html
 from kvraft.scenarios.verdict import check
 from labrpc.errors import UsageError
-from tests.harness.pages import HOSTILE, Page, assert_loads_nothing
+from tests.harness.pages import HOSTILE, IN_LIGHT_AND_DARK, Page, assert_loads_nothing
 from tests.harness.service.conftest import ROOT, environment, kvraft
 
 # -------------------------------------------------------------- plans
@@ -298,6 +298,16 @@ def test_texts_on_the_page_stay_texts(name):
     text = report_html(outcome(promises=[Promise("linearizable", False, HOSTILE[name].replace("\ud800", "?"))]))
     assert "<script" not in text
     assert "alert(1)" not in "".join(Page(text).tags)
+
+
+@IN_LIGHT_AND_DARK
+def test_the_page_fits_a_phone(open_in_browser, tmp_path):
+    path = tmp_path / "run.html"
+    path.write_text(report_html(outcome(history=Path("/a-long-path" * 20))))
+    page = open_in_browser(path)
+    page.set_viewport_size({"width": 380, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") == 380
+    assert "Broken" in page.inner_text("h1")
 
 
 def test_an_outcome_is_json_and_only_kept_promises_hold():
