@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -380,7 +381,7 @@ def test_a_sound_cluster_holds_and_leaves_nothing_behind(tmp_path):
 )
 def test_a_broken_store_is_found_out(tmp_path, monkeypatch, mistake, broken, capsys):
     monkeypatch.setenv("BROKEN_NODE", mistake)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     options = Options(
         nodes=3,
@@ -453,7 +454,7 @@ def test_nodes_in_every_kind_of_trouble_come_back(tmp_path, monkeypatch):
     options = Options(nodes=3, seconds=plan[-1].at + 2, clients=4, rate=100, election=(0.4, 0.8))
     run = Run(SCENARIOS["mixed"], options, tmp_path)
     run.plan = plan
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
     outcome = run.run()
     assert outcome.held, outcome.promises
     assert {each.step.fault for each in outcome.happened} == set(FAULTS)
