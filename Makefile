@@ -1,4 +1,5 @@
 # make demo    the lab at work: many seeds of part 2A, then a broken Raft caught, named and replayed
+# make demo-cluster  the store as a service: five processes whose leader is killed again and again, and the verdict
 # make test    everything that must hold: style, types, arrows between packages, all tests
 # make help    the rest
 
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OTHER_PYTHONS := 3.12 3.13
 
-.PHONY: help demo test lint labs rounds bench gallery stories mutants variants release-check dashboards proto pythons constraints clean
+.PHONY: help demo demo-cluster test lint labs rounds bench gallery stories mutants variants release-check dashboards proto pythons constraints clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -32,6 +33,9 @@ help:
 
 demo: $(READY)
 	$(BIN)/tester demo
+
+demo-cluster: $(READY)
+	$(BIN)/kvraft scenario leader-churn --seconds 30 --rate 300
 
 test: lint $(READY)
 	$(BIN)/pytest tests -n auto

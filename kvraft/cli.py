@@ -22,10 +22,12 @@ def main() -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC reads it when it is imported
     try:
         from kvraft.bench import command as bench
+        from kvraft.scenarios import commands as scenarios
         from kvraft.service import commands
     except ImportError as error:
         typer.echo(f"kvraft: {error}", err=True)
         raise SystemExit(2) from None
     commands.register(app)
     bench.register(app)
+    scenarios.register(app)
     app()

@@ -17,6 +17,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -29,6 +30,7 @@ from kvraft.service.log_store import LogStore, SnapshotFile
 from kvraft.service.service_store import ServiceStore
 from kvraft.service.settings import Settings, check_identity
 from labrpc import decode
+from labrpc.files import Files, RealFiles
 from raft.messages import ApplyMsg, InstallSnapshotArgs
 from raft.production import Options
 from raft.raft import Role
@@ -126,7 +128,7 @@ class Node:
     """One node. Make it, then `await start()` on the event loop that it is to run on, and `await stop()` at the end.
 
     Attributes:
-        settings, listeners: as given.
+        settings, listeners: as given; `files` opens the log's directory.
         raft: its Raft, for those who look; None before `start`.
         store: the store as far as it has been applied.
         failed: completes with the error when the node cannot go on.
@@ -138,9 +140,17 @@ class Node:
         OSError: of the file system.
     """
 
-    def __init__(self, settings: Settings, transport: Transport, listeners: Iterable[Any] = ()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        transport: Transport,
+        listeners: Iterable[Any] = (),
+        *,
+        files: Callable[[Path], Files] = RealFiles,
+    ) -> None:
         self.settings = settings
         self.transport = transport
+        self._files = files
         self.listeners = Listeners(listeners)
         self.store = ServiceStore()
         self.raft: EventRaft = None  # type: ignore[assignment]
@@ -177,6 +187,7 @@ class Node:
             deliver=lambda function: _deliver(loop, function),
             on_failure=self.fail,
             on_commit=lambda *numbers: _deliver(loop, lambda: self._saved(*numbers)),
+            files=self._files(self.settings.data / "raft"),
         )
         if self.log_store.dropped:
             log.warning("dropped %d bytes that a crash had cut short; nobody was told of them", self.log_store.dropped)

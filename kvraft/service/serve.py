@@ -8,6 +8,7 @@ import gc
 import logging
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from kvraft.service.links import Links
@@ -15,20 +16,30 @@ from kvraft.service.node import Node
 from kvraft.service.server import Server
 from kvraft.service.settings import Settings
 from labrpc.errors import UsageError
+from labrpc.files import Files, RealFiles
 
 __all__ = ["serve"]
 
 log = logging.getLogger("kvraft")
 
 
-async def serve(settings: Settings, *, on_ready: Callable[[Node], Any] | None = None, listeners: Any = ()) -> int:
+async def serve(
+    settings: Settings,
+    *,
+    on_ready: Callable[[Node], Any] | None = None,
+    listeners: Any = (),
+    files: Callable[[Path], Files] = RealFiles,
+) -> int:
     """Runs a node until SIGTERM or SIGINT; the exit code: 0, or 1 if it failed.
+
+    Args:
+        files: opens the log's directory: another implementation has faults, for instance.
 
     Raises:
         UsageError, DiskCorruption, OSError: it could not start; see `Node` and `Server`.
     """
     loop = asyncio.get_running_loop()
-    node = Node(settings, Links(settings), listeners)
+    node = Node(settings, Links(settings), listeners, files=files)
     server = Server(node)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -19,6 +19,7 @@ from kvraft.service.client import _background_loop
 from kvraft.service.cluster import free_ports
 from kvraft.service.event_raft import Timing
 from kvraft.service.links import Links
+from labrpc.files import Files, RealFiles
 
 ROOT = Path(__file__).parents[3]
 PATIENT = Timing(heartbeat=0.05, election=(0.4, 0.8))
@@ -57,10 +58,17 @@ class LocalCluster:
         data = self.places.get(number, self.folder / str(number))
         return Settings(**{"id": number, "peers": self.peers, "data": data, **self.options, **options})
 
-    def start(self, number: int, *, listeners: Sequence[Listener] = (), **options: Any) -> None:
+    def start(
+        self,
+        number: int,
+        *,
+        listeners: Sequence[Listener] = (),
+        files: Callable[[Path], Files] = RealFiles,
+        **options: Any,
+    ) -> None:
         async def start() -> None:
             settings = self.settings(number, **options)
-            node = Node(settings, Links(settings), listeners)
+            node = Node(settings, Links(settings), listeners, files=files)
             server = Server(node)
             await server.start()
             self.running[number] = node, server

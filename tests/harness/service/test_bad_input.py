@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import resource
 import socket
 import subprocess
 import time
@@ -11,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from kvraft.rpc import Err
+from kvraft.rpc import Err, GetArgs
+from kvraft.scenarios.disk import BadDisk, FaultyFiles
 from kvraft.service import Client, Limits, Listener, Refused
 from kvraft.service.event_raft import Timing
 from kvraft.service.settings import Settings, check_identity, parse_peers, read_token
@@ -172,6 +175,32 @@ def test_a_full_disk_stops_its_node_and_loses_nothing(local, small_disk):
             assert client.get(f"large-{number}")[1] == 1
 
 
+def test_a_disk_that_fills_up_stops_its_node_until_there_is_room(local):
+    cluster = local()
+    victim = cluster.followers()[0]
+    disk = BadDisk()
+    cluster.stop(victim)
+    cluster.start(victim, files=lambda place: FaultyFiles(place, disk))
+    with cluster.client() as client:
+        for version in range(10):
+            assert client.put("a", str(version), version) is Err.OK
+        if cluster.leader() != victim:
+            eventually(lambda: cluster.node(victim).store.index == cluster.node(cluster.leader()).store.index)
+            on_loop(_transfer(cluster.node(cluster.leader()), victim))
+            eventually(lambda: cluster.leader() == victim)
+        disk.is_full = True
+        results = [client.put("a", str(version), version) for version in range(10, 13)]
+        assert set(results) <= {Err.OK, Err.MAYBE}
+        assert "No space left on device" in str(cluster.node(victim).failed.result())
+        _, version, _ = client.get("a")
+        assert version == 13
+        cluster.stop(victim, graceful=False)
+        disk.is_full = False
+        cluster.start(victim)
+        assert client.put("a", "on", 13) is Err.OK
+        eventually(lambda: cluster.node(victim).store.get(GetArgs("a")).version == 14)
+
+
 async def _transfer(node, to):
     assert node.raft.transfer_leadership(to)
 
@@ -252,6 +281,37 @@ def test_idle_half_open_and_garbled_connections(local):
                 pass
             raise ConnectionError("closed, as it should be")
         assert client.put("a", "last", 30) is Err.OK
+
+
+def test_ten_thousand_idle_connections(processes):
+    """As many as this system lets one process open, if those are fewer; half of them say the beginning of something."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = min(10_000, hard - 500)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count + 500), hard))
+    cluster = processes(3, "--max-connections", "500")
+    idle: list[socket.socket] = []
+    try:
+        with Client(cluster.peers) as client:
+            assert client.put("a", "0", 0, timeout=30) is Err.OK
+            host, _, port = cluster.peers[cluster.leader(client)].rpartition(":")
+            for number in range(count):
+                connection = socket.socket()
+                connection.setblocking(False)
+                connection.connect_ex((host, int(port)))
+                idle.append(connection)
+                if number % 500 == 0:
+                    assert client.put("a", str(number), client.get("a")[1]) in (Err.OK, Err.MAYBE)
+            for connection in idle[::2]:
+                with contextlib.suppress(OSError):
+                    connection.send(b"PRI * HT")
+            assert client.put("a", "through all of it", client.get("a")[1]) in (Err.OK, Err.MAYBE)
+            with Client(cluster.peers, timeout=30) as late:
+                assert late.get("a")[0] == "through all of it", "those who say nothing make room in some seconds"
+            assert all(process.poll() is None for process in cluster.processes.values())
+    finally:
+        for connection in idle:
+            connection.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def _is_closed(connection: socket.socket) -> bool:
