@@ -31,7 +31,8 @@ class ClientEnd(Protocol):
         """Calls handler `method` ("Service.method") there with `args`, and waits for the reply.
 
         Returns the reply, or None if the request or the reply was lost, the server refused or died, or `timeout`
-        seconds went by. It always returns; a reply that comes later is discarded. Never call it while holding a lock.
+        seconds went by. It always returns, without a timeout after as long as the network likes: up to 7 s. A reply
+        that comes later is discarded. Never call it while holding a lock.
 
         Raises:
             UsageError: no such method there, or `args` is not what its handler takes, or cannot be encoded.
