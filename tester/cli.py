@@ -272,7 +272,8 @@ def logs_command(
 ) -> None:
     """Show what servers printed, logged and annotated in a run, in time order.
 
-    An annotation has its tag before it, as in \\[election]; of a printed line its thread is given; ! marks what the lab found wrong.
+    An annotation has its tag before it, as in \\[election]; of a printed line its thread
+    is given; ! marks what the lab found wrong.
 
     For example: tester logs test_many_elections-seed-2 --topic election --columns
     """

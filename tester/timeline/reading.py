@@ -201,7 +201,17 @@ def read(events: Iterable[Any], *, last: int | None = None) -> Reading:
 class _Server:
     """What is known of one server while reading."""
 
-    __slots__ = ("applied_index", "commit_index", "last_index", "last_term", "order", "role", "since", "term")
+    __slots__ = (
+        "applied_index",
+        "commit_index",
+        "followed",
+        "last_index",
+        "last_term",
+        "order",
+        "role",
+        "since",
+        "term",
+    )
 
     def __init__(self, at: int, order: int, before: _Server | None = None) -> None:
         """A new incarnation; of the one `before` it has what was persistent."""
@@ -210,6 +220,8 @@ class _Server:
         self.last_index: int = before.last_index if before else 0
         self.last_term: int = before.last_term if before else 0
         self.commit_index = self.applied_index = 0
+        self.followed = 0
+        """The last term whose leader it has followed."""
 
 
 _SWITCHES = {  # kind of event -> (kind of band, whether it begins or ends it)
@@ -392,6 +404,8 @@ class _Reader:
             self._replied(event, server, fields)
         elif fields["term"] == server.term:
             if event.method == "Raft.request_vote":
+                if server.role == "L" or server.followed == server.term:
+                    return  # sent late: the election it is of is over
                 self._turn(event.at, event.source, server, "C", server.term)
                 self._has_log(event.at, event.source, server, fields.get("last_log_index"), fields.get("last_log_term"))
             elif event.method in ("Raft.append_entries", "Raft.install_snapshot"):
@@ -410,6 +424,7 @@ class _Reader:
             return
         asked = request.body.fields
         if event.method == "Raft.append_entries" and fields.get("success") is True:
+            server.followed = fields["term"]
             if server.role == "C" and fields.get("term") == server.term:
                 self._turn(event.at, event.source, server, "F", server.term)
             index, term = _end_of(asked)

@@ -134,6 +134,16 @@ def test_who_stands_though_a_leader_was_heard_is_told_for_how_long_it_was_not():
     assert story(events)[-1] == "2 stands for term 4, 0.080 s after hearing leader 0"
 
 
+def test_a_vote_request_that_is_sent_late_makes_no_candidate_of_a_leader_or_of_who_follows_it():
+    follows = sent(60, 20, "1", "0", "append_entries", 4, term=3, success=True)
+    late = [sent(70, 21, "0", "2", "request_vote", term=3), sent(80, 22, "1", "2", "request_vote", term=3)]
+    events = [*ELECTION[:10], Delivered(50, 4), follows, *late]
+    assert [text for text in story(events) if "stands" in text or "leads" in text] == [
+        "0 stands for term 3",
+        "0 leads term 3",
+    ]
+
+
 def test_the_marks_that_a_timeline_has_are_explained_below_it():
     assert drawn(ELECTION)[-1].endswith("0 leads term 3")
     events = [*ELECTION, Faulted(200, "unreliable", ""), Faulted(201, "disconnect", "0")]
