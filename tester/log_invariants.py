@@ -1,7 +1,8 @@
 """Raft's rules of logs and commitment, checked on the wire and on what is applied.
 
     AppendEntries --> what each leader's log holds
-    replies       --> how far a majority has it
+    replies       --> how far a majority has it, and how far each server at least
+    votes         --> for a log that is as up to date?
     applies       --> was that allowed?
 
 Commitment is judged by what servers apply: what a message says of it may rightly be old. Acknowledgements count from
@@ -89,6 +90,12 @@ class LogInvariants:
         """server -> (the last term in which it acknowledged entries, the highest index it acknowledged then)."""
         self._promised: dict[int, int] = {}
         """Appends that were delivered -> the index up to which their target had acknowledged their leader's log."""
+        self._log_ends: dict[str, tuple[int, int, tuple[int, int]]] = {}
+        """server -> where its log ends, if not later: it has sent or acknowledged that. (Its incarnation, the term of
+        the leader whose log that is, (term, index) of the entry)"""
+        self._appended: dict[str, int] = {}
+        """The highest term of the appends and snapshots that have reached each server: they may have cut its log."""
+        self._vote_requests: dict[int, Record] = {}
         self._compacted: dict[str, int] = {}
         """server -> the index up to which its log may be gone: it has applied that, or was sent its snapshot."""
 
@@ -109,17 +116,22 @@ class LogInvariants:
                     (self._on_reply if event.reply_to else self._on_append)(event, body)
                 elif event.method == "Raft.install_snapshot":
                     (self._on_reply if event.reply_to else self._on_snapshot)(event, body)
+                elif event.method == "Raft.request_vote":
+                    self._on_vote_message(event, body)
         elif kind is Delivered:
             target, term = self._in_flight.pop(event.message, ("", 0))
             self._heard[target] = max(term, self._heard.get(target, 0))
             known_term, index = self._acknowledged.get(target, (0, 0))
-            if known_term == term and event.message in self._requests:
-                self._promised.setdefault(event.message, index)
+            if event.message in self._requests:
+                self._appended[target] = max(term, self._appended.get(target, 0))
+                if known_term == term:
+                    self._promised.setdefault(event.message, index)
         elif kind is Applied:
             if self._terms:
                 self._on_apply(event)
         elif kind is Dropped:
             self._requests.pop(event.message, None)
+            self._vote_requests.pop(event.message, None)
             self._promised.pop(event.message, None)
             self._in_flight.pop(event.message, None)
 
@@ -147,6 +159,7 @@ class LogInvariants:
                 return
             before = entries[n - 1].fields["term"] if n else prev_term
             self._check_entry(event.source, first + n, entry, before)
+        self._has_log(event, body)
         if unchanged < len(entries):
             leadership.sends(first, entries)
         if entries[-1].fields["term"] == body.term and leadership.first_own_index > first:
@@ -198,8 +211,10 @@ class LogInvariants:
         match = self._terms[request.term].match_index
         if request.fields.get("entries"):
             self._check_saved(event.source, request)
-        # A reply of its own design may say more than the message it answers asked.
+        # A reply of its own design may say more than the message it answers asked, or less.
         own = [value for name, value in body.fields.items() if type(value) is int and name != "term"]
+        if event.method == "Raft.append_entries" and not any(0 < value < index for value in own):
+            self._has_log(event, request)
         acknowledged = max(index, *own) if own else index
         if acknowledged <= match.get(event.source, -1):
             return
@@ -211,6 +226,37 @@ class LogInvariants:
         self._on_majority = max(self._on_majority, on_majority)
         if on_majority >= self._terms[request.term].first_own_index:
             self._committed = max(self._committed, on_majority)
+
+    def _has_log(self, event: Sent, request: Record) -> None:
+        """The server that says so in `event` has all that `request` tells of its leader's log."""
+        entries = request.entries
+        term = entries[-1].fields["term"] if entries else request.prev_log_term
+        end = event.incarnation, request.term, (term, request.prev_log_index + len(entries))
+        if end > self._log_ends.get(event.source, (0, 0, (0, 0))):
+            self._log_ends[event.source] = end
+
+    # -------------------------------------------------------------- for whom servers vote
+
+    def _on_vote_message(self, event: Sent, body: Record) -> None:
+        if not event.reply_to:
+            if not body.fields.get("pre_vote"):
+                self._vote_requests[event.message] = body
+            return
+        request = self._vote_requests.pop(event.reply_to, None)
+        if request is None or body.fields.get("vote_granted") is not True:
+            return
+        offered = request.fields.get("last_log_term"), request.fields.get("last_log_index")
+        if type(offered[0]) is not int or type(offered[1]) is not int:
+            return
+        incarnation, leaders_term, end = self._log_ends.get(event.source, (0, 0, (0, 0)))
+        # What a newer leader has sent since may have cut the log; what came before a crash, the disk may have lost.
+        is_known = incarnation == event.incarnation and self._appended.get(event.source, 0) <= leaders_term
+        if is_known and leaders_term < request.term and offered < end:
+            self._violation(
+                f"server {event.source} voted in term {request.term} for {event.target}, whose log ends with index "
+                f"{offered[1]} of term {offered[0]}, though its own has index {end[1]} of term {end[0]} (§5.4.1: a "
+                "vote is for a log at least as up to date as the voter's)"
+            )
 
     def _check_saved(self, server: str, request: Record) -> None:
         """Probes acknowledgements number 1, 2, 4, 8, … of each server: a server that forgets does so always.

@@ -363,3 +363,45 @@ def test_after_a_restart_without_a_snapshot_the_first_index_is_1():
     applies.logs.observe(Booted(applies.now, "0", 2, 100, snapshot_size=0))
     with pytest.raises(InvariantViolation, match="server 0 applied index 3 when index 1 was next"):
         applies.command("0", 3, 3)
+
+
+# ------------------------------------------------------------------ votes
+
+
+def voted(wire: Wire, *, term: int, last: tuple[int, int], incarnation: int = 1, **more: Any) -> None:
+    """Server 1 votes for 2, whose log ends with the (index, term) `last`."""
+    asks = wire.send(2, 1, "request_vote", term=term, last_log_index=last[0], last_log_term=last[1], **more)
+    wire.count += 1
+    reply = encode(Record("Message", {"term": term, "vote_granted": True}))
+    wire.rules.observe(Sent(wire.now, wire.count, asks, "1", incarnation, "2", "Raft.request_vote", reply))
+
+
+@pytest.mark.parametrize("last", [(5, 2), (9, 2), (4, 3)])
+def test_a_vote_for_a_log_that_is_behind_what_the_voter_acknowledged_is_named(last):
+    wire = Wire()
+    wire.replicate(0, 3, (4, 2), (3, "a"), to=[1])
+    expected = (
+        rf"server 1 voted in term 4 for 2, whose log ends with index {last[0]} of term {last[1]}, though its own has "
+        r"index 5 of term 3 \(§5.4.1"
+    )
+    with pytest.raises(InvariantViolation, match=expected):
+        voted(wire, term=4, last=last)
+
+
+def test_a_leader_has_what_it_has_sent_when_it_is_asked_for_its_vote():
+    wire = Wire()
+    wire.append(1, 3, (0, 0), (3, "a"), (3, "b"), target=0)
+    with pytest.raises(InvariantViolation, match="though its own has index 2 of term 3"):
+        voted(wire, term=4, last=(1, 3))
+
+
+def test_votes_for_logs_that_are_up_to_date_or_not_known_to_be_behind_break_no_rule():
+    wire = Wire()
+    wire.replicate(0, 3, (4, 2), (3, "a"), to=[1])
+    voted(wire, term=4, last=(5, 3))
+    voted(wire, term=5, last=(1, 4))
+    voted(wire, term=6, last=(1, 1), incarnation=2)  # what it had may not have been durable: another rule's affair
+    voted(wire, term=7, last=(1, 1), pre_vote=True)
+    voted(wire, term=3, last=(1, 1))  # the election in which 0 won: it voted before it had the entry
+    wire.rules.observe(Delivered(0, wire.append(0, 8, (3, 2), (8, "b"), target=1)))
+    voted(wire, term=9, last=(4, 2))  # the leader of term 8 may have cut its log, though that is not acknowledged yet
