@@ -21,7 +21,7 @@ _SEEDS_SHOWN = 6
 
 @dataclass(frozen=True)
 class Kind:
-    """Alike failures of one test: pytest's reports of them, in the order in which they came."""
+    """Alike failures of one test: pytest's reports of them, by seed."""
 
     reports: Sequence[Any]
 
@@ -47,9 +47,11 @@ def tell_apart(reports: Iterable[Any]) -> dict[str, list[Kind]]:
         verdict = _properties(report).get("verdict")
         if verdict is not None:
             alike.setdefault(test_of(report), {}).setdefault(pattern(verdict), []).append(report)
-    return {
-        test: sorted(map(Kind, found.values()), key=lambda kind: -len(kind.reports)) for test, found in alike.items()
+    kinds = {
+        test: [Kind(sorted(same, key=lambda report: int(_properties(report)["seed"]))) for same in found.values()]
+        for test, found in alike.items()
     }
+    return {test: sorted(found, key=lambda kind: -len(kind.reports)) for test, found in kinds.items()}
 
 
 def summary(kinds: Mapping[str, Sequence[Kind]], runs: Counter[str]) -> Iterator[str]:

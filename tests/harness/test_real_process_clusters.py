@@ -44,7 +44,8 @@ class Judge:
 
     def __init__(self, ending: str, **environment: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", CLUSTER + ending],
+            # Who runs these tests under nohup has SIGHUP ignored, and all that they start has it so too.
+            [sys.executable, "-c", f"import signal\nsignal.signal(signal.SIGHUP, signal.SIG_DFL)\n{CLUSTER}{ending}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -233,12 +234,12 @@ def test_a_disk_that_fails_is_not_the_servers_fault(tmp_path):
     script = (
         "import resource, signal\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4_000_000, 4_000_000))\n"
         "from tester.raft_cluster import RaftCluster\n"
         "from tester.run import Options, Run\n"
         "run = Run(1, Options(clock='real', servers='processes'))\n"
         "cluster = RaftCluster(run, 1)\n"
-        "cluster.one(b'x' * 520_000, 1)\n"
+        "cluster.one(b'x' * 4_200_000, 1)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
     assert "HarnessError: server 0: its disk failed: [Errno 27]" in done.stderr

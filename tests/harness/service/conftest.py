@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import faulthandler
 import os
 import signal
 import subprocess
@@ -26,9 +28,21 @@ PATIENT = Timing(heartbeat=0.05, election=(0.4, 0.8))
 """The tests' machine may be busy."""
 
 
+def _tell_what_hangs() -> None:
+    """On stderr: where each thread stands, and what each task of the loop waits for."""
+    faulthandler.dump_traceback(file=sys.__stderr__)
+    for task in asyncio.all_tasks(_background_loop().loop):
+        task.print_stack(file=sys.stderr)
+
+
 def on_loop(work: Any) -> Any:
     """Runs a coroutine on the loop that nodes and clients share, and returns its result."""
-    return asyncio.run_coroutine_threadsafe(work, _background_loop().loop).result(30)
+    future = asyncio.run_coroutine_threadsafe(work, _background_loop().loop)
+    try:
+        return future.result(30)
+    except concurrent.futures.TimeoutError:
+        _tell_what_hangs()
+        raise
 
 
 def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
