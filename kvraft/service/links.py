@@ -152,6 +152,8 @@ class Link:
             yield pb.Frame(payload=piece)
 
     async def _run(self) -> None:
+        this = asyncio.current_task()
+        assert this is not None
         pause = PAUSE_SECONDS[0]
         while True:
             try:
@@ -159,9 +161,11 @@ class Link:
                     await self._exchange(channel)
                 pause = PAUSE_SECONDS[0]
             except (grpc.RpcError, TimeoutError, asyncio.CancelledError) as error:
-                if isinstance(error, asyncio.CancelledError) and asyncio.current_task().cancelling():  # type: ignore[union-attr]
-                    raise
                 self._complain(error)
+            # A call that was cancelled looks like a task that was; and that this task was cancelled may come as another
+            # exception, or not at all: from gRPC, or from Python 3.11's wait_for.
+            if this.cancelling():
+                return
             if self.is_connected:
                 self.is_connected = False
                 pause = PAUSE_SECONDS[0]
