@@ -1,28 +1,24 @@
 """A node of the service with a mistake, which the variable BROKEN_NODE names, for tests of verdicts.
 
-forgets   acknowledges every 20th put without doing it
+forgets   acknowledges each put that would make a 7th, 14th, … version of a key, and does none of them
 stale     whoever is asked answers gets from what it has
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import sys
-from typing import Any
 
+from kvraft.rpc import Err, PutArgs, PutReply
 from kvraft.scenarios import node as program
-from kvraft.service import kvraft_pb2 as pb
 from kvraft.service.node import Node, Operation
+from kvraft.service.service_store import ServiceStore
 
-_count = itertools.count(1)
-_do, _submit = Node._do, Node.submit
+_put, _submit = ServiceStore.put, Node.submit
 
 
-def _forgets(self: Node, key: str, value: str | None, version: int) -> Any:
-    if value is not None and next(_count) % 20 == 0:
-        return pb.Result(err=pb.OK)
-    return _do(self, key, value, version)
+def _forgets(self: ServiceStore, args: PutArgs) -> PutReply:
+    return PutReply(Err.OK) if args.version % 7 == 6 else _put(self, args)
 
 
 def _stale(self: Node, operation: Operation) -> None:
@@ -35,7 +31,7 @@ def _stale(self: Node, operation: Operation) -> None:
 
 if __name__ == "__main__":
     if os.environ["BROKEN_NODE"] == "forgets":
-        Node._do = _forgets  # type: ignore[method-assign]
+        ServiceStore.put = _forgets  # type: ignore[method-assign]
     else:
         Node.submit = _stale  # type: ignore[method-assign]
     sys.exit(program.main(sys.argv[1]))

@@ -328,7 +328,7 @@ def _is_closed(connection: socket.socket) -> bool:
 
 def test_more_clients_than_streams(local):
     cluster = local(limits=Limits(streams=3))
-    clients = [cluster.client(timeout=1.0) for _ in range(3)]
+    clients = [cluster.client() for _ in range(3)]
     try:
         for number, client in enumerate(clients):
             assert client.put(f"key-{number}", "1", 0) is Err.OK
